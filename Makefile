@@ -1,0 +1,42 @@
+# headnode: every command a developer or a newcomer needs. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PIP_INSTALL = $(shell command -v uv >/dev/null 2>&1 && echo "uv pip install -q --python $(1)/bin/python" || echo "$(1)/bin/python -m pip install -q --disable-pip-version-check")
+
+SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server openssh-client mariadb-server rsync python3-venv
+BROWSER_PACKAGES := chromium
+
+.DEFAULT_GOAL := help
+.PHONY: help packages browser test lint bench clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+packages:  ## install Debian's Slurm, MariaDB and OpenSSH (asks for sudo where needed)
+	@missing=$$(for p in $(SYSTEM_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing" $$missing; $(SUDO) apt-get update -qq && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; fi
+
+$(VENV)/.installed: pyproject.toml
+	@echo "building the Airflow environment in $(VENV)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(call PIP_INSTALL,$(VENV)) -e . --group dev
+	@touch $@
+
+test: packages browser $(VENV)/.installed  ## run every test, on real parts
+	$(VENV)/bin/python -m pytest
+
+browser:
+	@command -v chromium >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(BROWSER_PACKAGES) >/dev/null; }
+
+lint: $(VENV)/.installed  ## style, types and the layers
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean:  ## remove what was built here
+	rm -rf $(VENV) .venv-jobs .demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,142 @@
+"""The tree of errors: what happened, to which job on which cluster, and what to do.
+
+    HeadnodeError
+    ├ JobSpecError(ValueError)      a job description that cannot be right
+    ├ TransportError                SSH
+    │ ├ HostKeyRefused
+    │ ├ AuthenticationRefused
+    │ │ └ CredentialExpired
+    │ ├ HostUnreachable*            refused, unresolved or silent before anything was sent
+    │ ├ ConnectionLost*             broke while a command may have been running
+    │ └ CommandTimedOut*
+    ├ SlurmError                    Slurm's own commands
+    │ ├ CommandRefused              kind: permanent | policy
+    │ ├ OutcomeUnknown
+    │ ├ ControllerUnavailable*
+    │ └ UnreadableAnswer
+    └ JobError                      the job ended, and not well
+      ├ JobFailed
+      ├ JobTimedOut
+      ├ JobOutOfMemory
+      ├ JobCancelled
+      ├ NodeFailed*
+      └ JobLost
+
+``*``: trying again later may help (``retryable``).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+
+class HeadnodeError(Exception):
+    """Base of every error that headnode raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+
+class JobSpecError(HeadnodeError, ValueError):
+    """A field of a job description cannot be right; found when the DAG is parsed where possible."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[JobSpecError], tuple[str, str]]:
+        return type(self), (self.field, self.problem)
+
+
+class TransportError(HeadnodeError):
+    """SSH could not do what was asked."""
+
+
+class HostKeyRefused(TransportError):
+    """The host's key is unknown or differs from the known one."""
+
+
+class AuthenticationRefused(TransportError):
+    """The host did not accept the credentials."""
+
+
+class CredentialExpired(AuthenticationRefused):
+    """The certificate or key is past its validity."""
+
+
+class HostUnreachable(TransportError):
+    """No connection could be made; nothing was sent."""
+
+    retryable = True
+
+
+class ConnectionLost(TransportError):
+    """The connection broke; what was sent may or may not have run."""
+
+    retryable = True
+
+
+class CommandTimedOut(TransportError):
+    """A command gave no answer in time; it may still be running."""
+
+    retryable = True
+
+
+class SlurmError(HeadnodeError):
+    """One of Slurm's commands did not give a usable answer."""
+
+
+class CommandRefused(SlurmError):
+    """Slurm (or the remote shell) refused, and says why.
+
+    ``kind`` is ``permanent`` where the same request can never pass, ``policy`` where a limit or a state of
+    the site stands in the way and a later attempt may pass.
+    """
+
+    def __init__(self, message: str, *, kind: Literal["permanent", "policy"] = "permanent") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class OutcomeUnknown(SlurmError):
+    """A submission was sent and no trustworthy answer came back."""
+
+
+class ControllerUnavailable(SlurmError):
+    """slurmctld or slurmdbd does not answer at present."""
+
+    retryable = True
+
+
+class UnreadableAnswer(SlurmError):
+    """An answer does not have the form it must have."""
+
+
+class JobError(HeadnodeError):
+    """A job ended otherwise than well."""
+
+
+class JobFailed(JobError):
+    """The job's command ended with an exit code other than 0."""
+
+
+class JobTimedOut(JobError):
+    """The job ran into its time limit."""
+
+
+class JobOutOfMemory(JobError):
+    """The job was ended because it used more memory than it asked for."""
+
+
+class JobCancelled(JobError):
+    """The job was cancelled by its owner or an administrator."""
+
+
+class NodeFailed(JobError):
+    """A node failed under the job."""
+
+    retryable = True
+
+
+class JobLost(JobError):
+    """Neither squeue nor sacct knows the job any more."""

@@ -1,0 +1,90 @@
+"""The record of a job: the XCom ``slurm_job`` that Airflow's UI, reports and later runs read.
+
+The schema is versioned: a reader looks at ``schema_version`` first, and a change of meaning is a new version.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Labels(_Part):
+    """Whose job it is, in Airflow's words. ``map_index`` is -1 for a task that is not mapped."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int = 1
+
+
+class StateChange(_Part):
+    """One change that was seen; ``at`` is Airflow's clock in UTC, ``state`` and ``reason`` are Slurm's words."""
+
+    at: datetime
+    state: str
+    reason: str | None = None
+
+
+class Submission(_Part):
+    """One sbatch inside one try, and why it was made."""
+
+    number: int = Field(ge=1)
+    job_id: str
+    at: datetime
+    reason: str = "first submission of this try"
+
+
+class Usage(_Part):
+    """What sacct says was used, summed or maximal over the job's steps (and array elements).
+
+    ``cpu_seconds`` is the consumed CPU time (TotalCPU), ``max_rss_bytes`` the largest resident memory of a task.
+    """
+
+    elapsed_seconds: int = 0
+    allocated_cpus: int = 0
+    cpu_seconds: float = 0.0
+    max_rss_bytes: int | None = None
+
+    @property
+    def cpu_efficiency(self) -> float | None:
+        """Consumed over allocated CPU time, 0 to 1, or None where nothing was allocated."""
+        allocated = self.elapsed_seconds * self.allocated_cpus
+        return self.cpu_seconds / allocated if allocated else None
+
+
+class JobRecord(_Part):
+    """Everything about one task's job that outlives it."""
+
+    schema_version: Literal[1] = 1
+    key: str  # the task instance's UUID and the number of the submission
+    conn_id: str
+    host: str
+    labels: Labels
+    job_id: str
+    job_name: str
+    directory: str  # absolute, on the cluster
+    log_path: str  # absolute, on the cluster
+    script_sha256: str
+    requested: dict[str, Any]  # the job description's resource fields that were set
+    submissions: list[Submission]
+    history: list[StateChange] = []
+    state: str = "PENDING"  # Slurm's word, or the worst one over the elements of an array
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    nodes: str | None = None
+    usage: Usage | None = None
+
+    def to_xcom(self) -> dict[str, Any]:
+        """Return the record as JSON types."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,1 @@
+"""Pages of headnode in the Airflow UI."""
