@@ -1,0 +1,198 @@
+"""The description of a job: what is asked of Slurm, checked field by field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from headnode.errors import JobSpecError
+from headnode.slurm.time_limits import parse_time_limit, render_time_limit
+
+# What headnode itself passes to sbatch; asking for it twice would make two answers.
+OWNED_OPTIONS: Final = frozenset(
+    {
+        "wrap",
+        "parsable",
+        "chdir",
+        "output",
+        "error",
+        "job-name",
+        "comment",
+        "open-mode",
+        "test-only",
+        "wait",
+        "quiet",
+    }
+)
+MAX_JOB_NAME_LENGTH: Final = 200
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_MEMORY = re.compile(r"\d+[KMGT]?")
+_OPTION_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _one_line(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError(f"{value!r} contains a newline or another control character, which would end the #SBATCH line")
+    return value
+
+
+def _word(value: str) -> str:
+    if not value or value != value.strip() or re.search(r"\s", value):
+        raise ValueError(f"{value!r} must be one word without blanks")
+    return _one_line(value)
+
+
+def _job_name(value: str) -> str:
+    if not value.strip() or len(value) > MAX_JOB_NAME_LENGTH:
+        raise ValueError(f"must have 1 to {MAX_JOB_NAME_LENGTH} characters, has {len(value)}")
+    return _one_line(value)
+
+
+def _memory(value: str) -> str:
+    if not _MEMORY.fullmatch(value):
+        raise ValueError(f"{value!r} is no memory size; write a whole number and K, M, G or T, e.g. '8G'")
+    return value
+
+
+def _time_limit(value: str | timedelta) -> timedelta:
+    if isinstance(value, str):
+        return parse_time_limit(value)
+    if not isinstance(value, timedelta):
+        raise ValueError(f"{value!r} is neither a text such as '01:00:00' nor a timedelta")  # noqa: TRY004 - pydantic reads ValueError
+    if value <= timedelta(0):
+        raise ValueError(f"{value} is no positive time")
+    return value
+
+
+def _count(value: Any) -> Any:
+    # Templates render to text, so '4' must be as good as 4.
+    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value.strip())):
+        raise ValueError(f"{value!r} is no whole number")
+    return int(value) if isinstance(value, str) else value
+
+
+def _sbatch_options(options: Mapping[str, Any]) -> dict[str, str | None]:
+    checked: dict[str, str | None] = {}
+    for name, value in options.items():
+        if not _OPTION_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is no long option name of sbatch; write e.g. 'constraint' without dashes before it"
+            )
+        if name in OWNED_OPTIONS:
+            raise ValueError(f"{name!r} is set by headnode itself and can't be given")
+        if value is None or value is True:
+            checked[name] = None
+        elif isinstance(value, str | int) and value is not False:
+            checked[name] = _one_line(str(value))
+        else:
+            raise ValueError(f"{name!r} must be text, a number, or True for an option without a value, not {value!r}")
+    return checked
+
+
+def _environment(variables: Mapping[str, Any]) -> dict[str, str]:
+    checked = {}
+    for name, value in variables.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an environment variable")
+        if not isinstance(value, str | int | float) or "\x00" in str(value):
+            raise ValueError(f"the value of {name!r} must be text or a number, not {value!r}")
+        checked[name] = str(value)
+    return checked
+
+
+Word = Annotated[str, AfterValidator(_word)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_count)]
+
+
+class JobSpec(BaseModel):
+    """What a job asks for. Numbers are counts; ``memory`` is per node with a unit (``8G``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    job_name: Annotated[str, AfterValidator(_job_name)]
+    command: list[str] | str | None = None
+    script: str | None = None
+    setup: str | None = None
+    env: Annotated[dict[str, str], BeforeValidator(_environment)] = {}
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
+    time_limit: Annotated[timedelta, BeforeValidator(_time_limit)] | None = None
+    nodes: Count | None = None
+    ntasks: Count | None = None
+    ntasks_per_node: Count | None = None
+    cpus_per_task: Count | None = None
+    gpus_per_node: Annotated[int, Field(ge=0), BeforeValidator(_count)] | None = None
+    memory: Annotated[str, AfterValidator(_memory)] | None = None
+    sbatch_options: Annotated[dict[str, str | None], BeforeValidator(_sbatch_options)] = {}
+
+    def directives(self) -> list[tuple[str, str | None]]:
+        """Return the ``#SBATCH`` options in a fixed order, as (long name, value or None)."""
+        owned = {
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "time": render_time_limit(self.time_limit) if self.time_limit else None,
+            "nodes": self.nodes,
+            "ntasks": self.ntasks,
+            "ntasks-per-node": self.ntasks_per_node,
+            "cpus-per-task": self.cpus_per_task,
+            "gpus-per-node": self.gpus_per_node or None,
+            "mem": self.memory,
+        }
+        fixed: list[tuple[str, str | None]] = [(name, str(value)) for name, value in owned.items() if value is not None]
+        return fixed + sorted(self.sbatch_options.items())
+
+    def requested(self) -> dict[str, Any]:
+        """Return the directives as the record keeps them."""
+        return {name: True if value is None else value for name, value in self.directives()}
+
+    @property
+    def is_array(self) -> bool:
+        """Whether sbatch makes a job array of it."""
+        return "array" in self.sbatch_options
+
+
+def parse_jobspec(fields: Mapping[str, Any]) -> JobSpec:
+    """Return the checked description.
+
+    Raises:
+        JobSpecError: a field can't be right, or there is not exactly one of ``command`` and ``script``.
+    """
+    if (fields.get("command") is None) == (fields.get("script") is None):
+        given = "both" if fields.get("command") is not None else "neither"
+        raise JobSpecError("command", f"give exactly one of command= and script=, not {given}")
+    for name in ("command", "script"):
+        if fields.get(name) is not None and not fields[name]:
+            raise JobSpecError(name, "is empty, so that the job would do nothing")
+    options = fields.get("sbatch_options") or {}
+    _refuse_doubles(fields, options)
+    try:
+        return JobSpec.model_validate({name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else "job"
+        raise JobSpecError(field, first["msg"].removeprefix("Value error, ")) from error
+
+
+def _refuse_doubles(fields: Mapping[str, Any], options: Any) -> None:
+    if not isinstance(options, Mapping):
+        raise JobSpecError("sbatch_options", f"must be a dict of long option names, not {options!r}")
+    doubles = {"partition", "account", "qos", "nodes", "ntasks"} | {
+        "ntasks-per-node",
+        "cpus-per-task",
+        "gpus-per-node",
+    }
+    names = {**{name: name.replace("-", "_") for name in doubles}, "time": "time_limit", "mem": "memory"}
+    for option, field in names.items():
+        if option in options and fields.get(field) is not None:
+            raise JobSpecError("sbatch_options", f"{option!r} is already given as {field}={fields[field]!r}")
+    # Fatal from Slurm 26.05 on (src/common/slurm_opt.c), and ambiguous before.
+    if "gres" in options and fields.get("gpus_per_node") and "gpu" in str(options["gres"]):
+        raise JobSpecError("sbatch_options", "'gres' asks for GPUs that gpus_per_node= asks for too; give one of them")
