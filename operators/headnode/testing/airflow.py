@@ -27,11 +27,12 @@ from headnode.testing.airflow_processes import (
     AirflowStartError,
     Component,
     component_label,
-    end_processes,
+    kill_all,
     last_lines,
     launch,
     living_processes,
     reap,
+    terminate,
 )
 from headnode.testing.airflow_settings import (
     LOOPBACK,
@@ -151,9 +152,10 @@ class PrivateAirflow(AirflowApi):
     def stop(self) -> None:
         """End all its processes, the forked ones and what tasks started too; the directory stays."""
         atexit.unregister(self.stop)
-        # The server would wait for this client's open connection.
         self.close()
-        end_processes(self.components, self.directory, grace_seconds=STOP_SECONDS)
+        # The others report their end through the API server; it has nothing to save and waits for open browsers.
+        terminate([c for c in self.components if c.name != "api-server"], grace_seconds=STOP_SECONDS)
+        kill_all(self.components, self.directory)
         self.components = []
         self._store()
 
@@ -164,7 +166,7 @@ class PrivateAirflow(AirflowApi):
             raise AirflowStartError(f"no {component_label(component, index)} is running in {self.directory}")
         os.kill(victim.pid, signal)
         if signal == signals.SIGKILL:
-            end_processes([victim], Path(os.devnull), grace_seconds=STOP_SECONDS)
+            kill_all([victim], Path(os.devnull))
             self.components.remove(victim)
             self._store()
 

@@ -24,6 +24,7 @@ from headnode.testing.processes import with_descendants
 MARK = "HEADNODE_PRIVATE_AIRFLOW"
 TAIL_LINES = 25
 STOP_POLL_SECONDS = 0.05
+KILL_SECONDS = 10
 
 
 class AirflowStartError(HeadnodeError):
@@ -94,8 +95,8 @@ def living_processes(components: Iterable[Component], directory: Path) -> list[p
     return with_descendants(p for p in psutil.process_iter() if _belongs(p, sessions, directory))
 
 
-def end_processes(components: Sequence[Component], directory: Path, *, grace_seconds: float) -> None:
-    """Ask the components to end, then kill whatever of them is left, and verify that nothing is."""
+def terminate(components: Sequence[Component], *, grace_seconds: float) -> None:
+    """Ask the components to end, and wait for that a while."""
     for component in components:
         if component.is_running():
             with contextlib.suppress(ProcessLookupError):
@@ -104,7 +105,11 @@ def end_processes(components: Sequence[Component], directory: Path, *, grace_sec
     while time.monotonic() < deadline and any(c.is_running() for c in components):
         reap(components)
         time.sleep(STOP_POLL_SECONDS)
-    deadline = time.monotonic() + grace_seconds
+
+
+def kill_all(components: Sequence[Component], directory: Path) -> None:
+    """Kill whatever is left of the components and of what they started, and verify that nothing is."""
+    deadline = time.monotonic() + KILL_SECONDS
     while left := _killed(components, directory):
         if time.monotonic() > deadline:
             named = ", ".join(str(process.pid) for process in left)
