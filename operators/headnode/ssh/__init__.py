@@ -1,0 +1,1 @@
+"""The only door to the network: a command goes to a login host, an answer comes back."""

@@ -1,0 +1,167 @@
+"""How to reach a head node, read from the fields of an Airflow connection.
+
+The extras are those of ``apache-airflow-providers-ssh``, so that an existing connection of type ``ssh`` works as it
+is; headnode's own extras come on top.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from headnode.errors import HeadnodeError, HostKeyRefused
+
+_TRUE: Final = frozenset({"true", "1", "yes"})
+DEFAULT_WORK_DIRECTORY: Final = "~/.headnode"
+
+
+class ConnectionInvalid(HeadnodeError, ValueError):
+    """A field of the Airflow connection can't be right; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SSHSettings:
+    """One way into one host. Secrets are kept out of ``repr``.
+
+    ``host_key`` is ``<type> <base64>`` as in a known_hosts file; without it ``known_hosts`` (or the user's own
+    known_hosts file) must hold the host. Times are in seconds.
+    """
+
+    conn_id: str
+    host: str
+    port: int = 22
+    username: str
+    password: str | None = None
+    key_file: str | None = None
+    private_key: str | None = None
+    private_key_passphrase: str | None = None
+    host_key: str | None = None
+    known_hosts: str | None = None
+    host_proxy_cmd: str | None = None
+    look_for_keys: bool = True
+    compress: bool = True
+    ciphers: tuple[str, ...] = ()
+    connect_timeout_seconds: float = 30.0
+    keepalive_seconds: float = 30.0
+    max_sessions: int = 8
+
+    def __repr__(self) -> str:
+        return f"<SSH settings of connection {self.conn_id!r}: {self.username}@{self.host}:{self.port}>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """What headnode itself needs to know about a cluster. Times are in seconds."""
+
+    ssh: SSHSettings
+    work_directory: str = DEFAULT_WORK_DIRECTORY
+    poll_seconds: float = 10.0
+    poll_max_seconds: float = 60.0
+    account: str | None = None
+
+
+def parse_connection(
+    *,
+    conn_id: str,
+    host: str | None,
+    port: int | None,
+    login: str | None,
+    password: str | None,
+    extra: Mapping[str, Any],
+) -> ClusterSettings:
+    """Return the settings in the fields of an Airflow connection.
+
+    Raises:
+        ConnectionInvalid: a field is missing or unreadable.
+        HostKeyRefused: the connection asks not to check the host's key.
+    """
+    if not host:
+        raise ConnectionInvalid(f"connection {conn_id!r} names no host; set its Host field to the cluster's login node")
+    _refuse_unchecked_host_keys(conn_id, host, port or 22, extra)
+    if extra.get("key_file") and extra.get("private_key"):
+        raise ConnectionInvalid(f"connection {conn_id!r} has both key_file and private_key; keep one of them")
+    number = _Numbers(conn_id, extra)
+    ssh = SSHSettings(
+        conn_id=conn_id,
+        host=host,
+        port=port or 22,
+        username=login or getpass.getuser(),
+        password=(password or "").strip() or None,
+        key_file=extra.get("key_file") or None,
+        private_key=extra.get("private_key") or None,
+        private_key_passphrase=extra.get("private_key_passphrase") or extra.get("passphrase") or None,
+        host_key=_host_key(conn_id, extra.get("host_key")),
+        known_hosts=extra.get("known_hosts") or None,
+        host_proxy_cmd=extra.get("host_proxy_cmd") or None,
+        look_for_keys=str(extra.get("look_for_keys", True)).lower() in _TRUE,
+        compress=str(extra.get("compress", True)).lower() in _TRUE,
+        ciphers=tuple(extra.get("ciphers") or ()),
+        connect_timeout_seconds=number.positive("conn_timeout", 30.0),
+    )
+    slowest = number.positive("poll_max_seconds", 60.0)
+    fastest = number.positive("poll_seconds", min(10.0, slowest))
+    return ClusterSettings(
+        ssh=ssh,
+        work_directory=_work_directory(conn_id, extra.get("work_directory") or DEFAULT_WORK_DIRECTORY),
+        poll_seconds=fastest,
+        poll_max_seconds=max(slowest, fastest),
+        account=extra.get("account") or None,
+    )
+
+
+def _refuse_unchecked_host_keys(conn_id: str, host: str, port: int, extra: Mapping[str, Any]) -> None:
+    for name in ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change"):
+        if str(extra.get(name, False)).lower() in _TRUE:
+            raise HostKeyRefused(
+                f"connection {conn_id!r} sets {name}, but headnode always checks host keys. Remove it, and store the"
+                f" host's key: `ssh-keyscan -p {port} {host}` prints it; after comparing it with the site's"
+                " documentation, put '<type> <key>' into the connection's host_key extra or the line into known_hosts."
+            )
+
+
+def _host_key(conn_id: str, text: Any) -> str | None:
+    if not text:
+        return None
+    words = str(text).split()
+    if len(words) == 1:
+        words.insert(0, "ssh-rsa")  # providers-ssh reads a bare key so
+    if words[0] not in _HOST_KEY_TYPES:
+        raise ConnectionInvalid(
+            f"connection {conn_id!r}: host_key is of the unknown type {words[0]!r}; write '<type> <base64>' as"
+            " ssh-keyscan prints it after the host's name"
+        )
+    return " ".join(words[:2])
+
+
+_HOST_KEY_TYPES: Final = frozenset(
+    {"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"}
+)
+
+
+def _work_directory(conn_id: str, text: str) -> str:
+    if not text.startswith(("/", "~/")) or any(mark in text for mark in "\n\r\0%\\"):
+        raise ConnectionInvalid(
+            f"connection {conn_id!r}: work_directory {text!r} must start with '/' or '~/' and may hold neither '%' nor"
+            " backslashes nor newlines, because Slurm reads these in file names"
+        )
+    return text.rstrip("/")
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    conn_id: str
+    extra: Mapping[str, Any]
+
+    def positive(self, name: str, default: float) -> float:
+        value = self.extra.get(name)
+        if value in (None, ""):
+            return default
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = 0.0
+        if not 0 < number < float("inf"):
+            raise ConnectionInvalid(f"connection {self.conn_id!r}: {name} must be a positive number, not {value!r}")
+        return number
