@@ -90,7 +90,7 @@ def refused(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.UNAUTHORIZED:
         return _message_page(error.status_code, "Not logged in", "Log in to Airflow, then open this page again.")
     if error.status_code == HTTPStatus.FORBIDDEN:
-        text = "You may not read the task instances and XComs of this DAG; who runs this Airflow can allow it."
+        text = f"Reading it needs access to this DAG's task instances and XComs. Airflow says: {error.detail}."
         return _message_page(error.status_code, "No access to this job", text)
     return _message_page(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
 

@@ -67,7 +67,7 @@ def job_view(record: JobRecord, *, now: datetime) -> JobView:
         outcome=_outcome(record),
         elapsed=_elapsed(record.history, None if phase.ended else now),
         stages=_stages(record.history, None if phase.ended else now),
-        requested=[(name.replace("_", " "), plain(value)) for name, value in record.requested.items()],
+        requested=[(name, plain(value)) for name, value in record.requested.items()],
         submissions=[(s.number, s.job_id, moment(s.at), s.reason) for s in record.submissions],
         usage=_usage(record.usage) if record.usage else None,
         refresh_seconds=None if phase.ended else REFRESH_SECONDS,

@@ -66,7 +66,7 @@ def job_pages() -> None:
             job_id="4712",
             state="OUT_OF_MEMORY",
             reason="OutOfMemory",
-            exit_code=0,
+            exit_code=None,
             signal=125,
             history=[*history, StateChange(at=end, state="OUT_OF_MEMORY", reason="OutOfMemory")],
             requested={**first["requested"], "sbatch_options": {"constraint": "a100"}, "gpus_per_node": 1},
@@ -74,9 +74,7 @@ def job_pages() -> None:
                 Submission(number=1, job_id="4711", at=SUBMITTED - timedelta(minutes=20)),
                 Submission(number=2, job_id="4712", at=SUBMITTED, reason="node gpu07 failed: it is excluded"),
             ],
-            usage=Usage(
-                elapsed_seconds=2028, allocated_cpus=16, cpu_seconds=24931.2, max_rss_bytes=8_589_934_592
-            ),
+            usage=Usage(elapsed_seconds=2028, allocated_cpus=16, cpu_seconds=24931.2, max_rss_bytes=8_589_934_592),
         )
         context["ti"].xcom_push("slurm_job", record)
 
