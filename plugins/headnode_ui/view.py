@@ -60,13 +60,14 @@ class JobView:
 def job_view(record: JobRecord, *, now: datetime) -> JobView:
     """Return the view of ``record`` at the time ``now``."""
     phase = phase_of(parse_state(record.state))
+    until = None if phase.ended else now
     return JobView(
         record=record,
         tone=phase.value,
         ended=phase.ended,
         outcome=_outcome(record),
-        elapsed=_elapsed(record.history, None if phase.ended else now),
-        stages=_stages(record.history, None if phase.ended else now),
+        elapsed=duration(sum(_lengths(record.history, until))),
+        stages=_stages(record.history, until),
         requested=[(name, plain(value)) for name, value in record.requested.items()],
         submissions=[(s.number, s.job_id, moment(s.at), s.reason) for s in record.submissions],
         usage=_usage(record.usage) if record.usage else None,
@@ -135,32 +136,36 @@ def _outcome(record: JobRecord) -> str | None:
     return ", ".join(parts) or None
 
 
-def _elapsed(history: list[StateChange], now: datetime | None) -> str:
-    if not history:
-        return _NOTHING
-    return duration(((now or history[-1].at) - history[0].at).total_seconds())
+def _lengths(history: list[StateChange], now: datetime | None) -> list[float]:
+    """Return how many seconds each state lasted: the last one until ``now``, or not at all where that is None.
+
+    A clock that was set back makes a state short, never negative, so that bars and sums stay right.
+    """
+    ends = [*(later.at for later in history[1:]), now]
+    return [
+        max(0.0, (end - change.at).total_seconds()) if end else 0.0
+        for change, end in zip(history, ends, strict=False)  # without a history, now ends nothing
+    ]
 
 
 def _stages(history: list[StateChange], now: datetime | None) -> list[Stage]:
-    """Return the stages; the last one lasts until ``now``, or is the end where that is None."""
-    if not history:
-        return []
-    begin, end = history[0].at, now or history[-1].at
-    whole = max((end - begin).total_seconds(), 1e-9)
-    stages = []
-    for change, until in zip(history, [*(later.at for later in history[1:]), now], strict=True):
-        seconds = max(0.0, (until - change.at).total_seconds()) if until else 0.0
+    lengths = _lengths(history, now)
+    whole = sum(lengths) or 1.0
+    stages, before = [], 0.0
+    for number, (change, seconds) in enumerate(zip(history, lengths, strict=True), start=1):
+        is_end = number == len(history) and now is None
         stages.append(
             Stage(
                 state=change.state,
                 reason=change.reason,
                 at=moment(change.at),
-                duration=duration(seconds) if until else _NOTHING,
+                duration=_NOTHING if is_end else duration(seconds),
                 tone=phase_of(parse_state(change.state)).value,
-                start=round(100 * (change.at - begin).total_seconds() / whole, 3),
+                start=round(100 * before / whole, 3),
                 length=round(100 * seconds / whole, 3),
             )
         )
+        before += seconds
     return stages
 
 

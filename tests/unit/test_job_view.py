@@ -1,0 +1,134 @@
+"""What the job page makes of a record: lengths of time, bars, words."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headnode.slurm.record import JobRecord, Labels, StateChange, Submission, Usage
+from headnode_ui.records import RecordUnreadable, TaskReference, parse_record
+from headnode_ui.view import duration, job_view, plain, size, task_page_path
+
+BEGIN = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
+
+
+def record(**changes):
+    """Return a small record with ``changes``."""
+    whole = JobRecord(
+        key="k/1",
+        conn_id="c",
+        host="h",
+        labels=Labels(dag_id="d", run_id="r", task_id="t"),
+        job_id="1",
+        job_name="n",
+        directory="/d",
+        log_path="/d/log",
+        script_sha256="0" * 64,
+        requested={},
+        submissions=[Submission(number=1, job_id="1", at=BEGIN)],
+    )
+    return whole.model_copy(update=changes)
+
+
+def history(*changes):
+    """Return a history of (seconds after the beginning, state)."""
+    return [StateChange(at=BEGIN + timedelta(seconds=after), state=state) for after, state in changes]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 00 min"),
+        (86399, "23 h 59 min"),
+        (86400, "1 d 00 h"),
+        (-5, "0 s"),
+    ],
+)
+def test_duration(seconds, text):
+    """Two units are enough; a clock that went back is not a negative time."""
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (8 * 1024**3, "8.0 GiB"), (5000 * 1024**5, "5000.0 PiB")],
+)
+def test_size(count, text):
+    """Slurm counts memory in powers of 1024."""
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), ([], "-"), (0, "0"), ({"a": 1, "b": ["x", "y"]}, "a=1, b=x, y"), (["i", "j"], "i, j")],
+)
+def test_requested_values_are_text(value, text):
+    """Zero was asked for; nothing was not."""
+    assert plain(value) == text
+
+
+def test_last_stage_of_a_running_job_lasts_until_now():
+    """The bar is full and the page comes again."""
+    changes = history((0, "PENDING"), (30, "RUNNING"))
+    view = job_view(record(state="RUNNING", history=changes), now=BEGIN + timedelta(seconds=120))
+    assert [(stage.start, stage.length) for stage in view.stages] == [(0, 25), (25, 75)]
+    assert view.elapsed == "2 min 00 s"
+    assert view.refresh_seconds
+
+
+def test_end_of_a_job_has_no_length():
+    """What happens after the end is not the job's time."""
+    changes = history((0, "PENDING"), (30, "RUNNING"), (120, "FAILED"))
+    view = job_view(record(state="FAILED", history=changes), now=BEGIN + timedelta(days=9))
+    assert [stage.length for stage in view.stages] == [25, 75, 0]
+    assert view.elapsed == "2 min 00 s"
+    assert view.refresh_seconds is None
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.booleans(), st.floats(-1e6, 1e6))
+def test_bars_stay_in_the_picture(times, ended, now):
+    """Whatever the clocks did, no bar has a negative length."""
+    state = "COMPLETED" if ended else "RUNNING"
+    changes = history(*((after, state) for after in times))
+    view = job_view(record(state=state, history=changes), now=BEGIN + timedelta(seconds=now))
+    assert len(view.stages) == len(times)
+    for stage in view.stages:
+        assert 0 <= stage.start <= 100
+        assert 0 <= stage.length <= 100
+
+
+def test_word_of_a_newer_slurm_is_shown_and_asked_again():
+    """An unknown state is no end."""
+    view = job_view(record(state="TELEPORTED"), now=BEGIN)
+    assert (view.tone, view.ended) == ("unknown", False)
+
+
+def test_no_efficiency_where_nothing_was_allocated():
+    """A job that was cancelled while it waited used nothing, not 0 %."""
+    view = job_view(record(state="CANCELLED", usage=Usage()), now=BEGIN)
+    assert view.usage is not None
+    assert view.usage.cpu_percent is None
+
+
+def test_way_back_leads_to_the_task_instance():
+    """Run ids hold characters that an address must not mistake for its own."""
+    assert task_page_path(TaskReference("d", "r:1+a", "g.t", -1)) == "/dags/d/runs/r%3A1%2Ba/tasks/g.t"
+    assert task_page_path(TaskReference("d", "r", "t", 3)) == "/dags/d/runs/r/tasks/t/mapped/3"
+
+
+@pytest.mark.parametrize("value", ["no json", "[]", 3, '"text"'])
+def test_value_that_is_no_object_is_no_record(value):
+    """Another task may have written the key."""
+    with pytest.raises(RecordUnreadable, match="This is no job record"):
+        parse_record(value)
+
+
+def test_record_is_read_from_text_and_from_data():
+    """Databases keep JSON as text or as data."""
+    whole = record()
+    assert parse_record(whole.model_dump_json()) == parse_record(whole.to_xcom()) == whole
