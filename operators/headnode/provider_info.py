@@ -7,6 +7,9 @@ from typing import Any
 _INTEGRATION = "Slurm"
 _TEXT = {"type": ["string", "null"]}
 _SECRET = {"type": ["string", "null"], "format": "password"}
+# A password field is one line and would drop the line breaks of a key. Airflow masks what it shows by the name.
+_KEY = {"type": ["string", "null"], "format": "multiline"}
+_NUMBER = {"type": ["integer", "null"], "minimum": 1}
 
 _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "key_file": {
@@ -16,8 +19,8 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "private_key": {
         "label": "Private key",
-        "schema": _SECRET,
-        "description": "The private key itself, in place of a key file.",
+        "schema": _KEY,
+        "description": "The private key itself, in place of a key file. Masked once it is stored.",
     },
     "private_key_passphrase": {
         "label": "Passphrase of the private key",
@@ -27,11 +30,17 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "label": "Host key",
         "schema": _TEXT,
         "description": "The host's public key as ssh-keyscan prints it, without the host: "
-        "'ssh-ed25519 AAAA…'. Empty: ~/.ssh/known_hosts is asked. Host keys are always checked.",
+        "'ssh-ed25519 AAAA…'. Without it known_hosts must hold the host. Host keys are always checked.",
+    },
+    "known_hosts": {
+        "label": "Known hosts file",
+        "schema": _TEXT,
+        "description": "In place of the user's own ~/.ssh/known_hosts.",
     },
     "conn_timeout": {
         "label": "Connection timeout (seconds)",
-        "schema": {"type": ["integer", "null"], "minimum": 1},
+        "schema": _NUMBER,
+        "description": "30 where empty.",
     },
     "work_directory": {
         "label": "Work directory on the cluster",
@@ -40,8 +49,13 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "poll_seconds": {
         "label": "Shortest polling interval (seconds)",
-        "schema": {"type": ["integer", "null"], "default": 10, "minimum": 1},
-        "description": "One squeue for all jobs of this host; the interval grows while nothing changes.",
+        "schema": _NUMBER,
+        "description": "One squeue asks for all jobs of this host. 10 where empty.",
+    },
+    "poll_max_seconds": {
+        "label": "Longest polling interval (seconds)",
+        "schema": _NUMBER,
+        "description": "The interval grows to it while nothing changes. 60 where empty.",
     },
     "account": {
         "label": "Default Slurm account",

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import BaseOperatorLink
 
 from headnode.provider_info import get_provider_info
+from headnode.ssh.settings import parse_connection
 
 MODULE_GROUPS = ("hooks", "operators", "sensors", "triggers")
 
@@ -29,11 +30,40 @@ def test_connection_form_follows_the_schema_of_forms():
     jsonschema.validate(get_provider_info()["connection-types"], forms)
 
 
-@pytest.mark.parametrize("field", ["private_key", "private_key_passphrase"])
-def test_secrets_are_masked_in_the_form(field):
-    """Airflow hides a field of the format 'password' in the form and in its answers."""
+SAMPLES = {
+    "key_file": "/keys/id_ed25519",
+    "private_key": "-----BEGIN OPENSSH PRIVATE KEY-----",
+    "private_key_passphrase": "invented",
+    "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA",
+    "known_hosts": "/keys/known_hosts",
+    "conn_timeout": 7,
+    "work_directory": "/scratch/me",
+    "poll_seconds": 3,
+    "poll_max_seconds": 300,
+    "account": "climate",
+}
+
+
+def settings_with(**extra):
+    """Return the settings that headnode reads from a connection with these extras."""
+    return parse_connection(conn_id="c", host="h", port=None, login="me", password=None, extra=extra)
+
+
+def test_each_field_of_the_form_is_read():
+    """A field that nothing reads would be a promise that nobody keeps."""
     (connection_type,) = get_provider_info()["connection-types"]
-    assert connection_type["conn-fields"][field]["schema"]["format"] == "password"
+    fields = connection_type["conn-fields"]
+    assert fields.keys() == SAMPLES.keys()
+    for name, sample in SAMPLES.items():
+        assert settings_with(**{name: sample}) != settings_with(), name
+
+
+def test_defaults_of_the_form_are_those_of_the_connection():
+    """The form stores its defaults; a connection written by hand must mean the same."""
+    (connection_type,) = get_provider_info()["connection-types"]
+    fields = connection_type["conn-fields"]
+    defaults = {name: field["schema"].get("default") for name, field in fields.items()}
+    assert settings_with(**defaults) == settings_with()
 
 
 @pytest.mark.parametrize("group", MODULE_GROUPS)
