@@ -3,13 +3,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+JOBS_VENV := .venv-jobs
 PIP_INSTALL = $(shell command -v uv >/dev/null 2>&1 && echo "uv pip install -q --python $(1)/bin/python" || echo "$(1)/bin/python -m pip install -q --disable-pip-version-check")
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server openssh-client mariadb-server rsync python3-venv
 BROWSER_PACKAGES := chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help packages browser test lint bench clean
+.PHONY: help packages demo stop browser test lint bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +26,19 @@ $(VENV)/.installed: pyproject.toml
 	@$(call PIP_INSTALL,$(VENV)) -e . --group dev
 	@touch $@
 
+$(JOBS_VENV)/.installed: dags/landcover/requirements.lock
+	@echo "building the jobs' environment in $(JOBS_VENV)"
+	@test -x $(JOBS_VENV)/bin/python || $(PYTHON) -m venv $(JOBS_VENV)
+	@export UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}"; $(call PIP_INSTALL,$(JOBS_VENV)) -r $<
+	@touch $@
+
+demo: packages  ## make a land-cover map by jobs of a private Slurm cluster, and show it in Airflow
+	@$(MAKE) --no-print-directory -j2 $(VENV)/.installed $(JOBS_VENV)/.installed
+	@$(VENV)/bin/python -m demo up $(if $(YEAR),--year $(YEAR))
+
+stop:  ## end everything that `make demo` started
+	@if [ -d .demo ]; then $(VENV)/bin/python -m demo stop; else echo "nothing to stop"; fi
+
 test: packages browser $(VENV)/.installed  ## run every test, on real parts
 	$(VENV)/bin/python -m pytest
 
@@ -39,4 +53,4 @@ lint: $(VENV)/.installed  ## style, types and the layers
 	$(VENV)/bin/lint-imports
 
 clean:  ## remove what was built here
-	rm -rf $(VENV) .venv-jobs .demo dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(JOBS_VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -179,6 +179,11 @@ class PrivateAirflow(AirflowApi):
         self._launch(component, index)
         self._wait_until_ready([component], since)
 
+    @property
+    def _airflow(self) -> list[str]:
+        # -P: nothing that lies in the directory is importable by accident.
+        return [self.settings.python, "-P", "-m", "airflow"]
+
     def _start_all(self, components: Sequence[str], triggerers: int) -> None:
         since = datetime.now(UTC)
         for name in components:
@@ -188,7 +193,7 @@ class PrivateAirflow(AirflowApi):
 
     def _migrate_database(self) -> None:
         done = subprocess.run(
-            [self.settings.python, "-m", "airflow", "db", "migrate"],
+            [*self._airflow, "db", "migrate"],
             env=environment(self.settings),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
@@ -205,7 +210,7 @@ class PrivateAirflow(AirflowApi):
             )
 
     def _launch(self, name: str, index: int) -> None:
-        command = [self.settings.python, "-m", "airflow", name]
+        command = [*self._airflow, name]
         if name in ("scheduler", "triggerer"):
             command.append("--skip-serve-logs")
         self.components.append(launch(name, index, command, environment(self.settings), self.directory))

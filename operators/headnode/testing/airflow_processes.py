@@ -25,6 +25,8 @@ MARK = "HEADNODE_PRIVATE_AIRFLOW"
 TAIL_LINES = 25
 STOP_POLL_SECONDS = 0.05
 KILL_SECONDS = 10
+# Those that this Python process started, until they have ended and are collected.
+_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class AirflowStartError(HeadnodeError):
@@ -77,6 +79,7 @@ def launch(name: str, index: int, command: Sequence[str], env: Mapping[str, str]
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _children[process.pid] = process
     created = psutil.Process(process.pid).create_time()
     return Component(name=name, index=index, pid=process.pid, created=created, log=str(log))
 
@@ -92,7 +95,8 @@ def last_lines(path: Path, count: int = TAIL_LINES) -> str:
 def living_processes(components: Iterable[Component], directory: Path) -> list[psutil.Process]:
     """Find every living process of these components and of what they started."""
     sessions = {c.pid: c.created for c in components if not _reused(c)}
-    return with_descendants(p for p in psutil.process_iter() if _belongs(p, sessions, directory))
+    found = with_descendants(p for p in psutil.process_iter() if _belongs(p, sessions, directory))
+    return [process for process in found if not _is_zombie(process)]
 
 
 def terminate(components: Sequence[Component], *, grace_seconds: float) -> None:
@@ -123,8 +127,9 @@ def kill_all(components: Sequence[Component], directory: Path) -> None:
 def reap(components: Iterable[Component]) -> None:
     """Collect those that ended, where this process is their parent."""
     for component in components:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(component.pid, os.WNOHANG)
+        child = _children.get(component.pid)
+        if child and child.poll() is not None:
+            del _children[component.pid]
 
 
 def _killed(components: Sequence[Component], directory: Path) -> list[psutil.Process]:
@@ -146,11 +151,16 @@ def _reused(component: Component) -> bool:
 
 def _belongs(process: psutil.Process, sessions: Mapping[int, float], directory: Path) -> bool:
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
         if os.getsid(process.pid) in sessions:
             return True
         return process.environ().get(MARK) == str(directory)
     except (psutil.Error, OSError):
         # A process of another user, or one that has just ended: not ours.
         return False
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
