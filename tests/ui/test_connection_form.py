@@ -20,7 +20,7 @@ def test_form_has_headnodes_fields(airflow, page, token_of):
     page.get_by_role("button", name="Add Connection").click()
     page.get_by_role("combobox").first.click()
     page.keyboard.type("slurm")
-    page.get_by_role("option", name="Slurm over SSH").or_(page.get_by_role("option", name="slurm")).first.click()
+    page.get_by_role("option", name="Slurm over SSH").click()
     page.get_by_text("Extra Fields").first.click()
     page.get_by_text("Work directory on the cluster").wait_for()
     if folder := os.environ.get("HEADNODE_PICTURES"):
