@@ -11,8 +11,9 @@ In a repository of DAGs, with headnode installed, pytest finds the fixture ``slu
         dag.test()                                              # its tasks use slurm_conn_id="my_cluster"
         assert "COMPLETED" in slurm_cluster.run("sacct", "-nX", "-o", "state").stdout
 
-Partitions: ``batch`` (default, all nodes) and ``gpu`` (the last two nodes, with pretend GPUs). Jobs that take more
-memory than they asked for end as OUT_OF_MEMORY. sshd has its default limits (MaxSessions 10, MaxStartups 10:30:100).
+Partitions: ``batch`` (default, all nodes) and ``gpu`` (the last two nodes, with pretend GPUs). All nodes are this one
+machine. Memory is scheduled and measured but not enforced: without cgroups Slurm never says OUT_OF_MEMORY.
+sshd has its default limits (MaxSessions 10, MaxStartups 10:30:100).
 
 To test outages use ``stop_sshd``, ``stop_slurmctld``, ``stop_slurmdbd`` and their ``start_`` twins. To test odd answers
 put a script of your own in place of ``<directory>/bin/sbatch`` (SSH sessions look there first), and call

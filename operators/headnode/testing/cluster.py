@@ -34,6 +34,8 @@ class SlurmCluster:
         self.slurm_conf: Path = settings.slurm_conf
         self.key_file: Path = settings.directory / "ssh" / "user_key"
         self.known_hosts: Path = settings.directory / "ssh" / "known_hosts"
+        #: Seconds since the epoch.
+        self.started_at: float = (settings.directory / lifecycle.SETTINGS_FILE).stat().st_mtime
         kind, key = (settings.directory / "ssh" / "host_key.pub").read_text().split()[:2]
         self.host_key: str = f"{kind} {key}"
 

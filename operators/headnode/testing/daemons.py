@@ -7,12 +7,13 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from headnode.testing.errors import DaemonFailed
 from headnode.testing.processes import ProcessTable
 from headnode.testing.programs import SYSTEM_PATH
+from headnode.testing.rendering import cluster_mark
 from headnode.testing.settings import ClusterSettings
 
 READY_SECONDS = 60.0
@@ -80,6 +81,7 @@ def daemon_environment(settings: ClusterSettings) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "SLURM_CONF": str(settings.slurm_conf),
         "MYSQL_UNIX_PORT": str(settings.mysql_socket),
+        **cluster_mark(settings),
         **({"TZ": os.environ["TZ"]} if "TZ" in os.environ else {}),
     }
 
@@ -90,17 +92,20 @@ def spawn(table: ProcessTable, daemon: Daemon, settings: ClusterSettings) -> Non
     table.spawn(daemon.name, daemon.argv, env=daemon_environment(settings), output=output)
 
 
-def wait_ready(table: ProcessTable, daemon: Daemon) -> None:
-    """Wait until the daemon answers; if it ends or stays silent, raise with the end of its log."""
+def wait_ready(table: ProcessTable, daemon: Daemon, *, needed: Iterable[Daemon] = ()) -> None:
+    """Wait until the daemon answers; if it or one that it needs ends, raise with the end of that one's log."""
     deadline = time.monotonic() + READY_SECONDS
-    while not daemon.ready():
-        if not table.alive(daemon.name):
-            raise DaemonFailed(f"{daemon.name} ended while the cluster started.\n{log_tail(daemon)}")
+    while True:
+        # Asked before the daemon's life is looked at: another program may have its port.
+        ready = daemon.ready()
+        for other in (daemon, *needed):
+            if not table.alive(other.name):
+                raise DaemonFailed(f"{other.name} ended while the cluster started.\n{log_tail(other)}")
+        if ready:
+            return
         if time.monotonic() > deadline:
             raise DaemonFailed(f"{daemon.name} did not answer in {READY_SECONDS:.0f} s.\n{log_tail(daemon)}")
         time.sleep(0.02)
-    if not table.alive(daemon.name):
-        raise DaemonFailed(f"{daemon.name} ended, and another program has its port.\n{log_tail(daemon)}")
 
 
 def log_tail(daemon: Daemon) -> str:

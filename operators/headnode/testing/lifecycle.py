@@ -72,8 +72,9 @@ def _start_all(
     preparation.make_database(settings, programs)
     for name in ("munged", "sshd"):
         wait_ready(table, daemons[name])
-    for name in ("mariadbd", "slurmdbd"):
-        start_daemon(table, daemons[name], settings)
+    for name, needed in (("mariadbd", ()), ("slurmdbd", ("munged", "mariadbd"))):
+        spawn(table, daemons[name], settings)
+        wait_ready(table, daemons[name], needed=[daemons[other] for other in needed])
     _register_cluster(settings, programs)
     nodes = [daemon for name, daemon in daemons.items() if name.startswith("slurmd.")]
     for daemon in (daemons["slurmctld"], *nodes):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from headnode.testing import rendering
+from headnode.testing.daemons import daemon_environment
 from headnode.testing.errors import DaemonFailed, SettingsError
 from headnode.testing.programs import session_path
 from headnode.testing.settings import ClusterSettings, ClusterSize
@@ -131,7 +132,7 @@ def _make_keys(settings: ClusterSettings, programs: Mapping[str, str]) -> None:
     for name in ("host_key", "user_key"):
         if not (d / "ssh" / name).exists():
             options = ("-q", "-t", "ed25519", "-N", "", "-C", f"headnode-{name}")
-            _run([programs["ssh-keygen"], *options, "-f", f"{d}/ssh/{name}"], "ssh-keygen")
+            _run([programs["ssh-keygen"], *options, "-f", f"{d}/ssh/{name}"], settings)
     if not (key := d / "munge" / "key").exists():
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(1024))
@@ -148,12 +149,21 @@ def make_database(settings: ClusterSettings, programs: Mapping[str, str]) -> Non
     options = ("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
     _run(
         [programs["mariadb-install-db"], f"--defaults-file={settings.directory}/my.cnf", *options],
-        "mariadb-install-db",
+        settings,
     )
     made.touch()
 
 
-def _run(argv: list[str], name: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def _run(argv: list[str], settings: ClusterSettings) -> None:
+    done = subprocess.run(
+        argv,
+        # Carries the cluster's mark, so that what Ctrl-C leaves of it is found and ended.
+        env=daemon_environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     if done.returncode:
+        name = Path(argv[0]).name
         raise DaemonFailed(f"{name} ended with exit code {done.returncode}:\n{done.stdout}{done.stderr}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+RETITLED = ("slurmstepd", "sshd")
 TERMINATE_SECONDS = 10.0
 KILL_SECONDS = 5.0
 
@@ -32,7 +33,7 @@ class ProcessTable:
         pid = os.posix_spawn(
             argv[0],
             list(argv),
-            {**env, **self._mark},
+            env,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(output), append, 0o600),
@@ -64,12 +65,27 @@ class ProcessTable:
 
     def marked(self) -> list[psutil.Process]:
         """All processes of the cluster, with their descendants, and without this process and its ancestors."""
-        return with_descendants(process for process in psutil.process_iter() if self._is_marked(process))
+        return with_descendants(process for process in psutil.process_iter() if self._is_ours(process))
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        return self._is_marked(process) or self._is_retitled(process)
 
     def _is_marked(self, process: psutil.Process) -> bool:
         with contextlib.suppress(psutil.Error, OSError):
             environment = process.environ()
             return all(environment.get(name) == value for name, value in self._mark.items())
+        return False
+
+    def _is_retitled(self, process: psutil.Process) -> bool:
+        """Whether it is a job step or SSH session of the cluster.
+
+        These write their title over their environment, but keep the cluster's logs open.
+        """
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.name() not in RETITLED:
+                return False
+            open_files = Path(f"/proc/{process.pid}/fd").iterdir()
+            return any(str(link.readlink()).startswith(f"{self._directory.parent}/") for link in open_files)
         return False
 
     def _find(self, name: str) -> psutil.Process | None:

@@ -43,10 +43,8 @@ DefMemPerCPU={memory_per_cpu}
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=2
 KillWait=5
-# Memory is watched once a second; whoever takes more than was asked for ends as OUT_OF_MEMORY.
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
-JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={settings.slurm_address}
 AccountingStoragePort={settings.slurmdbd_port}
