@@ -20,15 +20,19 @@ WHEEL, FOLDERS = "airflow-provider-headnode==", "$PLUGINS_FOLDER/headnode_plugin
 # Asks both of Airflow's plugin managers: the server's, and the one that workers use.
 QUESTION = """
 import json
+import sys
 from airflow import settings
 settings.initialize()
 from airflow import plugins_manager as server
 from airflow.sdk import plugins_manager as worker
+worker._get_plugins()
+imported = [name for name in sys.modules if name.startswith("headnode_ui")]
 print("ANSWER " + json.dumps({
     "server": [str(p.source) for p in server._get_plugins()[0] if p.name == "headnode"],
     "worker": [str(p.source) for p in worker._get_plugins()[0] if p.name == "headnode"],
     "errors": {**server.get_import_errors(), **worker._get_plugins()[1]},
     "mounted": [app["url_prefix"] for app in server.get_fastapi_plugins()[0]],
+    "imported by worker": imported,
     "tabs": [view["url_route"] for view in server._get_ui_plugins()[0]],
 }))
 """
@@ -128,6 +132,11 @@ def test_wheel_registers_once(airflow_with_wheel, tmp_path):
 def test_wheel_and_folders_register_once(airflow_with_wheel, tmp_path):
     """The entry point registers, and the module in the folder stands back."""
     assert_once(ask(airflow_with_wheel, tmp_path, **folders()), WHEEL)
+
+
+def test_workers_do_not_import_the_pages(airflow_with_wheel, tmp_path):
+    """Each task's process loads the plugins; the pages' imports would add most of a second to it."""
+    assert set(ask(airflow_with_wheel, tmp_path)["imported by worker"]) == {"headnode_ui", "headnode_ui.plugin"}
 
 
 def test_wheel_holds_the_templates(airflow_with_wheel):
