@@ -193,6 +193,12 @@ def test_port_in_use(spare_directory):
             SlurmCluster.start(spare_directory, port=port)
 
 
+def test_no_address(spare_directory):
+    """What is no IPv4 address is refused before anything starts."""
+    with pytest.raises(SettingsError, match="'localhost'; give an IPv4 address"):
+        SlurmCluster.start(spare_directory, listen_address="localhost")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_start(spare_directory, number):
     """A start that is interrupted leaves no process."""
@@ -218,5 +224,4 @@ def test_fixture_elsewhere(tmp_path):
     mine = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider"], cwd=tmp_path, check=False)
     assert mine.returncode == -signal.SIGKILL
     directory = Path((tmp_path / "where").read_text())
-    wait_for(lambda: not directory.exists())
-    assert processes_of(directory) == []
+    wait_for(lambda: not directory.exists() and not processes_of(directory))

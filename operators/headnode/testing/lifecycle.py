@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -128,14 +129,25 @@ def ask(settings: ClusterSettings, *argv: str) -> str:
 def bring_down(settings: ClusterSettings, *, cancel_with: Mapping[str, str] | None) -> None:
     """Cancel all jobs where slurmctld lives, end every daemon, and whatever is left of jobs and SSH sessions."""
     table = process_table(settings.directory, settings)
-    if cancel_with is not None and table.alive("slurmctld") and table.alive("munged"):
-        _cancel_jobs(settings, cancel_with)
-    nodes = [name for name in table.names() if name.startswith("slurmd.")]
-    for group in (nodes, *([name] for name in ENDING_ORDER)):
-        table.stop(*group)
-    table.stop_marked()
-    for stale in (settings.munge_socket, settings.mysql_socket):
-        stale.unlink(missing_ok=True)
+    with _undisturbed():
+        if cancel_with is not None and table.alive("slurmctld") and table.alive("munged"):
+            _cancel_jobs(settings, cancel_with)
+        nodes = [name for name in table.names() if name.startswith("slurmd.")]
+        for group in (nodes, *([name] for name in ENDING_ORDER)):
+            table.stop(*group)
+        table.stop_marked()
+        for stale in (settings.munge_socket, settings.mysql_socket):
+            stale.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off Ctrl-C: whoever presses it twice shall not keep half a cluster."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cancel_jobs(settings: ClusterSettings, programs: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import ipaddress
 import os
 import random
 import secrets
@@ -28,6 +29,7 @@ def settle(
     directory: Path, size: ClusterSize, *, listen_address: str, port: int | None, before: ClusterSettings | None
 ) -> ClusterSettings:
     """Decide all settings; a cluster that was here ``before`` keeps its SSH port while that is free."""
+    _check_address(listen_address)
     if port is not None and not is_free(port):
         raise SettingsError(f"port {port} is in use by another program; choose another one, or none")
     if port is None and before is not None and is_free(before.ssh_port):
@@ -72,6 +74,16 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _check_address(listen_address: str) -> None:
+    try:
+        ipaddress.IPv4Address(listen_address)
+    except ValueError as error:
+        raise SettingsError(
+            f"the address to listen on is {listen_address!r};"
+            " give an IPv4 address such as 127.0.0.1, or 0.0.0.0 for all"
+        ) from error
 
 
 def _loopback_of(hostname: str) -> str | None:

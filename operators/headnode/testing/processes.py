@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-RETITLED = ("slurmstepd", "sshd")
+RETITLED = ("slurmstepd", "sshd", "sshd-session")
 TERMINATE_SECONDS = 10.0
 KILL_SECONDS = 5.0
 

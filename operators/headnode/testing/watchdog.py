@@ -21,11 +21,11 @@ from headnode.testing import lifecycle
 @contextlib.contextmanager
 def watched(directory: Path) -> Iterator[None]:
     """Have the directory's cluster ended and the directory removed, at the latest when this process is gone."""
-    roots = [str(Path(place).parent) for place in headnode.__path__]
+    roots = [*(str(Path(place).parent) for place in headnode.__path__), os.environ.get("PYTHONPATH")]
     watchdog = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(directory)],
+        [sys.executable, "-P", "-m", "headnode.testing.watchdog", str(directory)],
         stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*roots, os.environ.get("PYTHONPATH", "")])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, roots))},
         start_new_session=True,
     )
     try:
