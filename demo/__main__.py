@@ -17,7 +17,6 @@ from demo.place import (
     alone,
     cluster_directory,
     hear_signals,
-    ignore_signals,
     interrupt_other,
 )
 from demo.progress import RunProgress
@@ -72,9 +71,8 @@ def _up(options: argparse.Namespace, console: Console) -> int:
     with alone():
         hear_signals()
         try:
-            return _make_map(options, console, say)
+            return _make_map(options, console, say, started)
         except KeyboardInterrupt:
-            ignore_signals()
             say("interrupted")
             stop_everything(say)
             return INTERRUPTED
@@ -83,7 +81,7 @@ def _up(options: argparse.Namespace, console: Console) -> int:
             raise
 
 
-def _make_map(options: argparse.Namespace, console: Console, say: Say) -> int:
+def _make_map(options: argparse.Namespace, console: Console, say: Say, started: float) -> int:
     if not JOBS_PYTHON.exists():
         raise DemoError(f"there is no {JOBS_PYTHON}, which the jobs run with; build it with: make demo")
     host = listening_host(options.host, say)
@@ -92,7 +90,7 @@ def _make_map(options: argparse.Namespace, console: Console, say: Say) -> int:
     say(f"Airflow is ready at {airflow.url}")
     run_id = airflow.trigger_dag(DAG_ID, conf={"year": options.year})
     say(f"DAG {DAG_ID} runs for {options.year}: {airflow.url}/dags/{DAG_ID}/runs/{run_id}")
-    with RunProgress(airflow, DAG_ID, run_id, console) as progress:
+    with RunProgress(airflow, DAG_ID, run_id, console, started=started) as progress:
         state = progress.follow(timeout_seconds=RUN_SECONDS)
     if state != "success":
         report_failure(airflow, DAG_ID, run_id, state, console)
@@ -104,7 +102,7 @@ def _make_map(options: argparse.Namespace, console: Console, say: Say) -> int:
 
 def _stop(console: Console) -> int:
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     interrupt_other()
     stop_everything(say)

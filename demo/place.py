@@ -24,6 +24,7 @@ DAGS = REPOSITORY / "dags"
 JOBS_PYTHON = REPOSITORY / ".venv-jobs" / "bin" / "python"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HANDOVER_SECONDS = 60
+_heard: list[str] = []
 
 
 class DemoError(HeadnodeError):
@@ -85,11 +86,15 @@ def hear_signals() -> None:
         signal.signal(number, _interrupt)
 
 
-def ignore_signals() -> None:
-    """Let nothing interrupt the stopping."""
-    for number in ENDING_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def raise_if_interrupted() -> None:
+    """Raise again what some library's clean-up may have swallowed."""
+    if _heard:
+        raise KeyboardInterrupt(_heard[0])
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
+    # Impatience must not interrupt the stopping: only the first signal counts.
+    for other in ENDING_SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    _heard.append(signal.Signals(number).name)
+    raise_if_interrupted()

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from demo.place import raise_if_interrupted
 from headnode.testing.airflow import AirflowApiError, PrivateAirflow
 from headnode.testing.airflow_api import ENDED_RUN_STATES, TaskInstance
 
@@ -26,11 +27,11 @@ Key = tuple[str, int]
 class RunProgress:
     """Follows one run to its end and shows each step's state, its Slurm job and the last line of its log."""
 
-    def __init__(self, airflow: PrivateAirflow, dag_id: str, run_id: str, console: Console) -> None:
+    def __init__(self, airflow: PrivateAirflow, dag_id: str, run_id: str, console: Console, *, started: float) -> None:
         self._airflow = airflow
         self._run = (dag_id, run_id)
         self._console = console
-        self._started = time.monotonic()
+        self._started = started
         self._order = _task_order(airflow, dag_id)
         self._states: dict[Key, str | None] = {}
         self._printed: dict[Key, str] = {}
@@ -52,12 +53,14 @@ class RunProgress:
 
     def follow(self, *, timeout_seconds: float) -> str:
         """Show the run until it has ended, and give its state."""
+        deadline = time.monotonic() + timeout_seconds
         while True:
+            raise_if_interrupted()
             state = self._airflow.run_state(*self._run)
             self._look(last=state in ENDED_RUN_STATES)
             if state in ENDED_RUN_STATES:
                 return state
-            if time.monotonic() - self._started > timeout_seconds:
+            if time.monotonic() > deadline:
                 return f"still {state} after {timeout_seconds:g} s"
             time.sleep(POLL_SECONDS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -16,12 +17,27 @@ LAST_TASK = "publish"
 
 
 def report_success(airflow: PrivateAirflow, dag_id: str, run_id: str, console: Console) -> None:
-    """Show what the last step published, and how to look at it in the UI."""
+    """Show the published map and the accuracy of both models, and how to look at it in the UI."""
     result = airflow.xcom(dag_id, run_id, LAST_TASK)
     console.print()
-    for name, value in _flat(result):
-        console.print(f"  {name:<34}{value}", markup=False, highlight=False, soft_wrap=True)
+    for name in ("map", "quicklook", "metrics"):
+        console.print(f"  {name:<11}{result[name]}", highlight=False, markup=False, soft_wrap=True)
+    console.print("\n  forest or not, on blocks of 10 x 10 pixels that no training saw:", highlight=False)
+    for line in accuracy_lines(result):
+        console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
     show_login(airflow, console)
+
+
+def accuracy_lines(result: Mapping[str, Any]) -> list[str]:
+    """Give a line for each year and model: the classified year, and the year of the reference where it is another."""
+    years = {name.removeprefix("accuracy_"): scores for name, scores in result.items() if name.startswith("accuracy_")}
+    years[str(result["year"])] = result["accuracy"]
+    return [
+        f"{year}  {model:<14} overall accuracy {score['overall_accuracy']:.3f}, macro F1 {score['macro_f1']:.3f}"
+        + (" (better)" if model == result["better"] else "")
+        for year, scores in sorted(years.items())
+        for model, score in scores.items()
+    ]
 
 
 def report_failure(airflow: PrivateAirflow, dag_id: str, run_id: str, state: str, console: Console) -> None:
@@ -66,11 +82,4 @@ def _log_tail(airflow: PrivateAirflow, dag_id: str, run_id: str, instance: dict[
         log = airflow.task_log(dag_id, run_id, instance["task_id"], instance["try_number"], instance["map_index"])
     except AirflowApiError as error:
         return [f"(its log cannot be read: {error})"]
-    return log.splitlines()[-LOG_LINES:]
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Give the leaves of a result, each with its path of names."""
-    if not isinstance(value, dict):
-        return [(name or "result", f"{value:.3f}" if isinstance(value, float) else str(value))]
-    return [leaf for key, part in value.items() for leaf in _flat(part, f"{name} {key}".strip())]
+    return [line for line in log.splitlines() if not line.startswith("::")][-LOG_LINES:]

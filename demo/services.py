@@ -37,6 +37,8 @@ def start_airflow(cluster: SlurmCluster, host: str, say: Say) -> PrivateAirflow:
     env = {
         "HEADNODE_JOBS_PYTHON": str(JOBS_PYTHON),
         "HEADNODE_LANDCOVER_DATA": str(DATA),
+        # One map is what a demonstration shows, not one for each year since the first images.
+        "HEADNODE_LANDCOVER_SCHEDULE": "none",
         "AIRFLOW__API__INSTANCE_NAME": "headnode demo",
     }
     connections = {"slurm_default": cluster.airflow_connection_json("slurm")}
@@ -114,7 +116,7 @@ def _newest_source() -> float:
 
 def _choose_port(host: str, say: Say) -> int:
     """Take the port of the last time, else the first free one from 8080 on."""
-    ports = [*_last_port(AIRFLOW / STATE_FILE), *range(FIRST_PORT, LAST_PORT)]
+    ports: list[int] = [*_last_port(AIRFLOW / STATE_FILE), *range(FIRST_PORT, LAST_PORT)]
     for port in ports:
         if port_is_free(port, host):
             return port
@@ -124,5 +126,6 @@ def _choose_port(host: str, say: Say) -> int:
 
 def _last_port(state_file: Path) -> list[int]:
     with contextlib.suppress(FileNotFoundError):
-        return [int(json.loads(state_file.read_text())["settings"]["port"])]
+        port: int = json.loads(state_file.read_text())["settings"]["port"]
+        return [port]
     return []

@@ -151,13 +151,14 @@ class PrivateAirflow(AirflowApi):
 
     def stop(self) -> None:
         """End all its processes, the forked ones and what tasks started too; the directory stays."""
-        atexit.unregister(self.stop)
         self.close()
         # The others report their end through the API server; it has nothing to save and waits for open browsers.
         terminate([c for c in self.components if c.name != "api-server"], grace_seconds=STOP_SECONDS)
         kill_all(self.components, self.directory)
         self.components = []
         self._store()
+        # Only now: at the end of this Python process another attempt is made where this one was interrupted.
+        atexit.unregister(self.stop)
 
     def kill(self, component: str, signal: int = signals.SIGKILL, index: int = 0) -> None:
         """Send a signal to a component's leading process and, with SIGKILL, end its children as well."""
