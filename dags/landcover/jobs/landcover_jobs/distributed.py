@@ -25,7 +25,9 @@ def ask_slurm(*words: str) -> str:
     try:
         return subprocess.run(["scontrol", *words], check=True, capture_output=True, text=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise StepError(f"scontrol {' '.join(words)} gave no answer ({error}): this step runs inside a Slurm job") from error
+        raise StepError(
+            f"scontrol {' '.join(words)} gave no answer ({error}): this step runs inside a Slurm job"
+        ) from error
 
 
 def resolves(name: str) -> bool:
@@ -77,7 +79,11 @@ def become_agent(rest: list[str]) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     command = [sys.executable, "-m", "torch.distributed.run"]
     command += [f"--nnodes={os.environ['SLURM_NNODES']}", f"--node-rank={os.environ['SLURM_NODEID']}"]
-    command += ["--nproc-per-node=1", f"--master-addr={os.environ['MASTER_ADDR']}", f"--master-port={os.environ['MASTER_PORT']}"]
+    command += [
+        "--nproc-per-node=1",
+        f"--master-addr={os.environ['MASTER_ADDR']}",
+        f"--master-port={os.environ['MASTER_PORT']}",
+    ]
     os.execv(sys.executable, [*command, "-m", "landcover_jobs.train", *rest])
 
 

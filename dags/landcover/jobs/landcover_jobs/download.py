@@ -18,7 +18,9 @@ REQUIREMENT = "nrt==0.2.0"
 WHEEL_SHA256 = "3e94a675e1862e9402fb45a806dc8e37994a6729fadb6b4aebc2147b6685aca0"
 CUBE_MEMBER = "nrt/data/sentinel2_cube_subset_romania_20m.nc"
 REFERENCE_MEMBER = "nrt/data/tree_cover_density_2018_romania.tif"
-LICENCE = "EUPL-1.2 (package nrt); contains modified Copernicus Sentinel data and Copernicus Land Monitoring Service data"
+LICENCE = (
+    "EUPL-1.2 (package nrt); contains modified Copernicus Sentinel data and Copernicus Land Monitoring Service data"
+)
 DOWNLOAD_SECONDS = 600
 
 
@@ -42,11 +44,24 @@ def is_complete(layout: Layout) -> bool:
 def fetch_wheel(folder: Path) -> Path:
     """Let pip fetch the package as the machine's own configuration says."""
     # Isolated: without -I an attacker's or a user's PYTHONPATH could replace pip itself.
-    command = [sys.executable, "-I", "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder), REQUIREMENT]
+    command = [
+        sys.executable,
+        "-I",
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--quiet",
+        "--dest",
+        str(folder),
+        REQUIREMENT,
+    ]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise StepError(f"pip could not fetch {REQUIREMENT} within {DOWNLOAD_SECONDS} s: is the index reachable?") from error
+        raise StepError(
+            f"pip could not fetch {REQUIREMENT} within {DOWNLOAD_SECONDS} s: is the index reachable?"
+        ) from error
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if line.startswith("ERROR")] or error.stderr.splitlines()
         raise StepError(
@@ -76,11 +91,15 @@ def main() -> dict[str, Any]:
             wheel = fetch_wheel(Path(folder))
             found = sha256(wheel)
             if found != WHEEL_SHA256:
-                raise StepError(f"{wheel.name} has the hash {found}, expected {WHEEL_SHA256}: the index serves another file")
+                raise StepError(
+                    f"{wheel.name} has the hash {found}, expected {WHEEL_SHA256}: the index serves another file"
+                )
             extract(wheel, CUBE_MEMBER, layout.cube)
             extract(wheel, REFERENCE_MEMBER, layout.reference)
         files = {path.name: sha256(path) for path in (layout.cube, layout.reference)}
-        write_json(layout.source_record, {"from": REQUIREMENT, "wheel": WHEEL_SHA256, "files": files, "licence": LICENCE})
+        write_json(
+            layout.source_record, {"from": REQUIREMENT, "wheel": WHEEL_SHA256, "files": files, "licence": LICENCE}
+        )
     return {"source": str(layout.cube.parent), "from": REQUIREMENT, "reused": reused}
 
 

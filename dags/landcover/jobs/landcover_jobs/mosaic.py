@@ -84,7 +84,9 @@ def load_observations(layout: Layout, year: int) -> npt.NDArray[np.uint8]:
     return scene
 
 
-def layers(probabilities: npt.NDArray[np.float32], observations: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.uint8]]:
+def layers(
+    probabilities: npt.NDArray[np.float32], observations: npt.NDArray[np.uint8]
+) -> dict[str, npt.NDArray[np.uint8]]:
     """Return the pixels of each file."""
     seen = np.isfinite(probabilities).all(axis=-1)
     certain = np.nan_to_num(probabilities)
@@ -96,7 +98,9 @@ def layers(probabilities: npt.NDArray[np.float32], observations: npt.NDArray[np.
     }
 
 
-def write_cog(path: Path, pixels: npt.NDArray[np.uint8], layer: Layer, transform: rasterio.Affine, tags: dict[str, str]) -> None:
+def write_cog(
+    path: Path, pixels: npt.NDArray[np.uint8], layer: Layer, transform: rasterio.Affine, tags: dict[str, str]
+) -> None:
     """Write one Cloud-Optimised GeoTIFF."""
     height, width = pixels.shape
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width}

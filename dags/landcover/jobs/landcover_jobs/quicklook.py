@@ -64,7 +64,9 @@ def draw(folder: Path, reference: Path, target: Path, *, title: str, subtitle: s
         legend = [Patch(facecolor=colours(entry.value), edgecolor=INK, lw=0.4, label=entry.name) for entry in CLASSES]
         if (classes == NO_DATA).any():
             legend.append(Patch(facecolor="white", edgecolor=INK, lw=0.4, label="No clear observation"))
-        figure.legend(handles=legend, loc="lower left", bbox_to_anchor=(0.005, 0.01), ncols=4, frameon=False, fontsize=9)
+        figure.legend(
+            handles=legend, loc="lower left", bbox_to_anchor=(0.005, 0.01), ncols=4, frameon=False, fontsize=9
+        )
         scale = figure.colorbar(image, cax=figure.add_axes((0.72, 0.065, 0.22, 0.022)), orientation="horizontal")
         scale.set_ticks([33, 50, 75, 100], labels=["33", "50", "75", "100 %"])
         scale.ax.tick_params(labelsize=8, length=2)

@@ -130,7 +130,9 @@ def main() -> dict[str, Any]:
         return objective(trial)
 
     def tell(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        say(f"fold {fold}, trial {trial.number} {trial.state.name.lower()}: macro F1 {trial.value or 0:.3f} {trial.params}")
+        say(
+            f"fold {fold}, trial {trial.number} {trial.state.name.lower()}: macro F1 {trial.value or 0:.3f} {trial.params}"
+        )
 
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     if len(study.get_trials(deepcopy=False, states=done)) < TRIALS:
