@@ -43,6 +43,13 @@ def test_partitions():
     assert "PartitionName=gpu Nodes=n3,n4 Default=NO" in conf
 
 
+def test_sampling():
+    """A larger cluster samples the use of its jobs less often."""
+    large = dataclasses.replace(SETTINGS, size=ClusterSize(cpus_per_node=64))
+    assert "JobAcctGatherFrequency=2\n" in rendering.render_slurm_conf(SETTINGS)
+    assert "JobAcctGatherFrequency=8\n" in rendering.render_slurm_conf(large)
+
+
 def test_no_gpus():
     """Without GPUs there is no partition gpu."""
     settings = dataclasses.replace(SETTINGS, size=ClusterSize(gpus_per_gpu_node=0))

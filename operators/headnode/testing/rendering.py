@@ -11,6 +11,8 @@ def render_slurm_conf(settings: ClusterSettings) -> str:
     """Render slurm.conf. Limits and requeueing stay at Slurm's defaults, as most centres have them."""
     d = settings.directory
     memory_per_cpu = max(1, settings.size.memory_mb_per_node // settings.size.cpus_per_node)
+    # Each running step reads all of /proc at each sample: with hundreds of steps, every second is too often.
+    sampling_seconds = max(1, settings.size.nodes * settings.size.cpus_per_node // 32)
     bound = "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny\n" if settings.loopback else ""
     return f"""\
 ClusterName={CLUSTER_NAME}
@@ -44,7 +46,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=2
 KillWait=5
 JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=1
+JobAcctGatherFrequency={sampling_seconds}
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={settings.slurm_address}
 AccountingStoragePort={settings.slurmdbd_port}
