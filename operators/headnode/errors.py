@@ -10,10 +10,10 @@
     │ ├ ConnectionLost*             broke while a command may have been running
     │ └ CommandTimedOut*
     ├ SlurmError                    Slurm's own commands
-    │ ├ CommandRefused              kind: permanent | policy
+    │ ├ CommandRefused              kind: permanent | policy (a policy may let the job pass later)
     │ ├ OutcomeUnknown
     │ ├ ControllerUnavailable*
-    │ └ UnreadableAnswer
+    │ └ UnreadableAnswer*
     └ JobError                      the job ended, and not well
       ├ JobFailed
       ├ JobTimedOut
@@ -109,7 +109,9 @@ class ControllerUnavailable(SlurmError):
 
 
 class UnreadableAnswer(SlurmError):
-    """An answer does not have the form it must have."""
+    """An answer does not have the form it must have, as when it was cut."""
+
+    retryable = True
 
 
 class JobError(HeadnodeError):

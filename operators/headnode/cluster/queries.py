@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from headnode.cluster.procedures import Pause, Procedure, ask, shell
-from headnode.errors import ControllerUnavailable, UnreadableAnswer
+from headnode.errors import CommandRefused, ControllerUnavailable, UnreadableAnswer
 from headnode.slurm import commands
 from headnode.slurm.answers import AccountingEntry, QueueEntry, find_tagged, parse_accounting, parse_queue
 from headnode.slurm.refusals import message_of
@@ -83,3 +83,15 @@ def cancel(job_ids: Collection[str], *, attempts: int = 5, pause_seconds: float 
         if all(entry.state_word == "COMPLETING" for entry in left.values()):
             return
     raise ControllerUnavailable(f"cancelling {', '.join(job_ids)} could not be verified: {trouble}")
+
+
+def cluster_version() -> Procedure[str]:
+    """Return what sbatch says of its version, e.g. ``slurm-wlm 22.05.8``.
+
+    Raises:
+        CommandRefused: the host has no sbatch.
+    """
+    output = yield from ask(shell("sbatch --version", purpose="asking for Slurm's version"))
+    if output.status != 0:
+        raise CommandRefused(f"the host has no working sbatch: {message_of(output.stderr)}")
+    return output.stdout.strip()

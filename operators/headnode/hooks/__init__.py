@@ -1,0 +1,1 @@
+"""Airflow connections to clusters, and the synchronous way in."""

@@ -1,0 +1,82 @@
+"""``SlurmHook``: a cluster seen from a worker, a notebook or the command line, synchronously."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeVar
+
+from airflow.sdk import BaseHook
+
+from headnode.cluster.procedures import Procedure, drive_sync
+from headnode.cluster.queries import accounting, cancel, cluster_version, snapshot
+from headnode.errors import HeadnodeError
+from headnode.hooks.connection import load_settings
+from headnode.hooks.paramiko_transport import ParamikoTransport
+from headnode.ssh.settings import ClusterSettings
+
+T = TypeVar("T")
+
+
+class SlurmHook(BaseHook):
+    """Asks one cluster, over one connection that is opened at the first question.
+
+    :param slurm_conn_id: an Airflow connection of type ``slurm`` or ``ssh``
+    """
+
+    conn_name_attr = "slurm_conn_id"
+    default_conn_name = "slurm_default"
+    conn_type = "slurm"
+    hook_name = "Slurm over SSH"
+
+    def __init__(self, slurm_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slurm_conn_id = slurm_conn_id
+
+    @cached_property
+    def settings(self) -> ClusterSettings:
+        """The connection's settings, checked.
+
+        Raises:
+            ConnectionInvalid: there is no such connection, or a field can't be right.
+        """
+        return load_settings(self.slurm_conn_id)
+
+    @cached_property
+    def transport(self) -> ParamikoTransport:
+        """The connection to the host."""
+        return ParamikoTransport(self.settings.ssh)
+
+    def get_conn(self) -> ParamikoTransport:
+        """Return the connection to the host."""
+        return self.transport
+
+    def run(self, procedure: Procedure[T]) -> T:
+        """Run one of the procedures of ``headnode.cluster`` and return its result."""
+        return drive_sync(procedure, self.transport.run)
+
+    def job_state(self, job_id: str) -> str | None:
+        """Return Slurm's word for the job's state, None where neither squeue nor sacct knows the job."""
+        queued = self.run(snapshot([job_id])).get(job_id)
+        if queued is not None:
+            return queued.state_word
+        known = self.run(accounting([job_id])).get(job_id)
+        return known.state_word if known is not None else None
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel the job (or the whole array) and see that it is gone.
+
+        Raises:
+            ControllerUnavailable: that it is gone could not be seen.
+        """
+        self.run(cancel([job_id]))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in and ask Slurm for its version; for the *Test* button of the connection page."""
+        try:
+            version = self.run(cluster_version())
+        except HeadnodeError as error:
+            return False, str(error)
+        finally:
+            if "transport" in self.__dict__:
+                self.transport.close()
+        return True, f"{self.settings.ssh.host} answers: {version}"

@@ -1,0 +1,30 @@
+"""This Airflow's own id in a cluster's work directory, so that a test and a production Airflow never meet."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Final
+
+from airflow.sdk import Variable
+from airflow.sdk.configuration import conf
+
+from headnode.errors import JobSpecError
+
+VARIABLE: Final = "headnode_deployment_id"
+
+
+def deployment_id() -> str:
+    """Return ``[headnode] deployment_id``, or the Airflow variable ``headnode_deployment_id``, made at first use.
+
+    Raises:
+        JobSpecError: the configured id has other characters than letters, digits and dashes.
+    """
+    configured = conf.get("headnode", "deployment_id", fallback=None) or Variable.get(VARIABLE, default=None)
+    if not configured:
+        Variable.set(VARIABLE, uuid.uuid4().hex[:12], description="headnode: names this Airflow on clusters")
+        # Another task may have made one at the same time; what is stored now is what counts.
+        configured = Variable.get(VARIABLE)
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", str(configured)):
+        raise JobSpecError("deployment_id", f"{configured!r} must be up to 64 letters, digits and dashes")
+    return str(configured)

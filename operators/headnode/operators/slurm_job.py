@@ -1,0 +1,225 @@
+"""``SlurmJobOperator``: one Airflow task, one Slurm job, and no worker while it waits and runs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, NoReturn
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR
+
+from headnode.cluster.cancellation import withdraw
+from headnode.cluster.place import JobPlace
+from headnode.errors import HeadnodeError, JobSpecError
+from headnode.hooks.connection import load_settings
+from headnode.hooks.slurm import SlurmHook
+from headnode.links.slurm_job import SlurmJobLink
+from headnode.operators.code_archive import pack_code, resolve_code_folder
+from headnode.operators.deployment import deployment_id
+from headnode.operators.ending import nothing_is_lost_in_trigger
+from headnode.slurm.jobspec import JobSpec, parse_jobspec
+from headnode.slurm.record import Labels
+from headnode.slurm.script import asks_for_array, render_script
+from headnode.templated import drop_templated, empty_as_none, is_templated
+from headnode.triggers.outcome import Outcome, error_in, to_airflow
+from headnode.triggers.slurm_job import SlurmJobTrigger
+
+_SPEC_FIELDS = (
+    "job_name",
+    "command",
+    "script",
+    "setup",
+    "env",
+    "partition",
+    "account",
+    "qos",
+    "time_limit",
+    "nodes",
+    "ntasks",
+    "ntasks_per_node",
+    "cpus_per_task",
+    "gpus_per_node",
+    "memory",
+    "sbatch_options",
+)
+
+
+class SlurmJobOperator(BaseOperator):
+    """Runs a command as a Slurm job on the cluster behind an Airflow connection.
+
+    The job runs in its own directory, which holds a copy of ``code``. What it writes as JSON to the file named by
+    ``$HEADNODE_RESULT`` (up to 256 KiB) is the task's XCom ``return_value``; of a job array, a list in element order.
+    The XCom ``slurm_job`` is the job's record (``headnode.slurm.record.JobRecord``), there from submission on.
+
+    :param slurm_conn_id: an Airflow connection of type ``slurm`` or ``ssh``
+    :param command: a list is rendered, then quoted element by element; a text is the author's own shell text
+    :param script: a whole batch script in place of ``command``; its own ``#SBATCH`` lines count
+    :param job_name: the name in Slurm; ``<dag>.<task>`` by default
+    :param partition: and ``account``, ``qos``: Slurm's words; the connection may hold a default account
+    :param time_limit: ``01:30:00``, ``2-00``, minutes, or a timedelta
+    :param nodes: and ``ntasks``, ``ntasks_per_node``, ``cpus_per_task``, ``gpus_per_node``: counts
+    :param memory: for each node, e.g. ``8G``
+    :param sbatch_options: anything else that sbatch knows, by its long name; True for an option without a value
+    :param setup: shell lines before the command
+    :param env: environment variables of the job
+    :param code: a folder beside the DAG file that travels with the job, at most 256 KiB when packed
+    :param start_from_trigger: start in the triggerer, without a worker; refused where something would be lost
+    :param outage_tolerance: how long the cluster may be silent before the task fails
+    """
+
+    template_fields: Sequence[str] = (*_SPEC_FIELDS, "slurm_conn_id", "code")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"command": "bash", "script": "bash", "setup": "bash"}
+    operator_extra_links = (SlurmJobLink(),)
+    ui_color = "#d6e9f8"
+
+    def __init__(
+        self,
+        *,
+        slurm_conn_id: str = SlurmHook.default_conn_name,
+        command: Sequence[str] | str | None = None,
+        script: str | None = None,
+        job_name: str | None = None,
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        time_limit: str | timedelta | None = None,
+        nodes: int | str | None = None,
+        ntasks: int | str | None = None,
+        ntasks_per_node: int | str | None = None,
+        cpus_per_task: int | str | None = None,
+        gpus_per_node: int | str | None = None,
+        memory: str | None = None,
+        sbatch_options: Mapping[str, str | int | bool | None] | None = None,
+        setup: str | None = None,
+        env: Mapping[str, str | int | float] | None = None,
+        code: str | None = None,
+        start_from_trigger: bool = False,
+        outage_tolerance: timedelta = timedelta(hours=24),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.slurm_conn_id = slurm_conn_id
+        self.command = list(command) if isinstance(command, list | tuple) else command
+        self.script = script
+        self.job_name = job_name
+        self.partition = partition
+        self.account = account
+        self.qos = qos
+        self.time_limit = time_limit
+        self.nodes = nodes
+        self.ntasks = ntasks
+        self.ntasks_per_node = ntasks_per_node
+        self.cpus_per_task = cpus_per_task
+        self.gpus_per_node = gpus_per_node
+        self.memory = memory
+        self.sbatch_options = dict(sbatch_options) if sbatch_options else None
+        self.setup = setup
+        self.env = dict(env) if env else None
+        self.code = code
+        self.outage_tolerance = outage_tolerance
+        self._templated = self._check_literals()
+
+    def execute(self, context: Context) -> NoReturn:
+        """Check the rendered fields, pack the code and hand the job to the triggerer."""
+        try:
+            trigger = self._trigger(context)
+        except HeadnodeError as error:
+            raise to_airflow(_named(error, self.task_id)) from error
+        self.log.info("the batch script:\n%s", trigger.script)
+        self.defer(trigger=trigger, method_name="resume", timeout=self.execution_timeout)
+
+    def resume(self, context: Context, event: Outcome) -> Any:  # noqa: ARG002 - Airflow's signature
+        """Return the job's result, or raise what went wrong.
+
+        Raises:
+            HeadnodeError: the job or its following failed.
+            AirflowFailException: it failed so that a retry can't help.
+        """
+        if event["status"] == "success":
+            return event["result"]
+        raise to_airflow(_named(error_in(event), self.task_id), name=event["error"])
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Cancel the job where Airflow ends the wait by itself (a timeout, a broken trigger), then go on as ever."""
+        if next_method == TRIGGER_FAIL_REPR:
+            self._withdraw(context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _check_literals(self) -> frozenset[str]:
+        """Check what is known when the DAG is parsed, by the same function as in ``execute``; return the rest."""
+        fields = {name: getattr(self, name) for name in _SPEC_FIELDS}
+        known, templated = drop_templated({**fields, "job_name": self.job_name or "job"})
+        try:
+            parse_jobspec(known)
+            if self.code is not None and not is_templated(self.code) and (dag := self._dag) is not None:
+                resolve_code_folder(self.code, dag.fileloc)
+        except JobSpecError as error:
+            raise _named(error, self.task_id) from error
+        return templated
+
+    def _spec(self, context: Context, account: str | None) -> JobSpec:
+        fields = {name: getattr(self, name) for name in _SPEC_FIELDS}
+        fields = empty_as_none(fields, self._templated)
+        fields["job_name"] = self.job_name or f"{context['ti'].dag_id}.{self.task_id}"
+        if account and not fields["account"] and "account" not in (fields["sbatch_options"] or {}):
+            fields["account"] = account
+        return parse_jobspec(fields)
+
+    def _trigger(self, context: Context) -> SlurmJobTrigger:
+        settings = load_settings(self.slurm_conn_id)
+        spec = self._spec(context, settings.account)
+        script = render_script(spec)
+        code = pack_code(resolve_code_folder(self.code, context["dag"].fileloc)) if self.code else None
+        return SlurmJobTrigger(
+            slurm_conn_id=self.slurm_conn_id,
+            owner=str(context["ti"].id),
+            labels=_labels(context).model_dump(),
+            script=script,
+            job_name=spec.job_name,
+            script_sha256=hashlib.sha256(script.encode()).hexdigest(),
+            requested=spec.requested(),
+            deployment_id=deployment_id(),
+            code=base64.b64encode(code).decode() if code is not None else None,
+            is_array=asks_for_array(spec),
+            ends_task=nothing_is_lost_in_trigger(self),
+            push_result=self.do_xcom_push,
+            outage_tolerance_seconds=self.outage_tolerance.total_seconds(),
+        )
+
+    def _withdraw(self, context: Context) -> None:
+        hook = SlurmHook(self.slurm_conn_id)
+        try:
+            place = JobPlace(
+                work_directory=hook.settings.work_directory,
+                deployment_id=deployment_id(),
+                labels=_labels(context),
+                owner=str(context["ti"].id),
+            )
+            job_id = hook.run(withdraw(place))
+        except HeadnodeError as error:
+            self.log.error("the job could not be cancelled, look at the cluster: %s", error)  # noqa: TRY400
+        else:
+            self.log.info("job %s is cancelled", job_id) if job_id else self.log.info("no job was left to cancel")
+        finally:
+            hook.transport.close()
+
+
+def _labels(context: Context) -> Labels:
+    ti = context["ti"]
+    return Labels(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+    )
+
+
+def _named(error: HeadnodeError, task_id: str) -> HeadnodeError:
+    """Return the error with the task's name in its message."""
+    if isinstance(error, JobSpecError):
+        return JobSpecError(error.field, f"{error.problem} (task {task_id!r})")
+    return error

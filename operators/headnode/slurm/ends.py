@@ -1,0 +1,45 @@
+"""What the end of a job means: nothing, or an error that says what happened and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from headnode.errors import JobCancelled, JobError, JobFailed, JobOutOfMemory, JobTimedOut, NodeFailed
+from headnode.slurm.answers import AccountingEntry
+from headnode.slurm.states import JobState, Phase, phase_of
+
+_ENDS: Final[dict[JobState, tuple[type[JobError], str]]] = {
+    JobState.TIMEOUT: (JobTimedOut, "give it a longer time_limit, or let it write checkpoints and go on from them"),
+    JobState.DEADLINE: (JobTimedOut, "its deadline passed before it was done"),
+    JobState.OUT_OF_MEMORY: (JobOutOfMemory, "give it more memory"),
+    JobState.CANCELLED: (JobCancelled, "somebody cancelled it with scancel"),
+    JobState.PREEMPTED: (JobCancelled, "a job of higher priority took its nodes and it was not requeued"),
+    JobState.NODE_FAIL: (NodeFailed, "a node broke under it; running it again may help"),
+    JobState.BOOT_FAIL: (NodeFailed, "a node did not start; running it again may help"),
+}
+
+
+def job_error(entry: AccountingEntry, *, where: str, log_tail: Sequence[str] = ()) -> JobError | None:
+    """Return the error that the job's end is, or None where it ended well.
+
+    ``where`` names the cluster in the message, ``log_tail`` are the last lines that the job wrote.
+    """
+    if phase_of(entry.state) is Phase.SUCCEEDED:
+        return None
+    kind, advice = _ENDS.get(entry.state, (JobFailed, "its own output says more"))
+    took = timedelta(seconds=entry.usage.elapsed_seconds)
+    parts = [f"job {entry.job_id} on {where} ended as {entry.state_word}", f"after {took}"]
+    if entry.elements > 1:
+        parts.append(f"in {entry.failed_elements} of {entry.elements} elements")
+    if entry.exit_code:
+        parts.append(f"with exit code {entry.exit_code}")
+    if entry.signal:
+        parts.append(f"by signal {entry.signal}")
+    if entry.nodes:
+        parts.append(f"on {entry.nodes}")
+    message = f"{' '.join(parts)}: {advice}"
+    if log_tail:
+        message += "\nThe last lines of its log:\n" + "\n".join(f"  {line}" for line in log_tail)
+    return kind(message)

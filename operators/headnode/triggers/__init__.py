@@ -1,0 +1,1 @@
+"""What runs in Airflow's triggerer. Class paths and arguments are stored while tasks are deferred: they are API."""

@@ -1,0 +1,72 @@
+"""What a trigger tells the worker that goes on with the task, and the errors it carries there and back."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypedDict
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from headnode import errors
+from headnode.errors import CommandRefused, HeadnodeError, JobError, JobSpecError
+from headnode.ssh.settings import ConnectionInvalid
+
+
+class Outcome(TypedDict):
+    """The payload of a trigger's event: JSON types only."""
+
+    status: Literal["success", "failed"]
+    result: Any
+    record: dict[str, Any] | None
+    error: str | None  # the class's name in headnode.errors
+    message: str | None
+    kind: str | None  # of a CommandRefused
+
+
+_FINAL: Final = (
+    JobSpecError,
+    ConnectionInvalid,
+    errors.HostKeyRefused,
+    errors.AuthenticationRefused,
+    errors.OutcomeUnknown,
+    errors.JobLost,
+)
+
+
+def success(result: Any, record: dict[str, Any] | None) -> Outcome:
+    """Return the outcome of a job that ended well."""
+    return Outcome(status="success", result=result, record=record, error=None, message=None, kind=None)
+
+
+def failure(error: HeadnodeError, record: dict[str, Any] | None = None) -> Outcome:
+    """Return the outcome of an error."""
+    return Outcome(
+        status="failed",
+        result=None,
+        record=record,
+        error=type(error).__name__,
+        message=str(error),
+        kind=getattr(error, "kind", None),
+    )
+
+
+def error_in(outcome: Outcome) -> HeadnodeError:
+    """Return the error that ``failure`` was given, as near as its class can be found again."""
+    kind = getattr(errors, str(outcome["error"]), HeadnodeError)
+    message = str(outcome["message"])
+    if kind is CommandRefused:
+        return CommandRefused(message, kind="policy" if outcome["kind"] == "policy" else "permanent")
+    if not (isinstance(kind, type) and issubclass(kind, HeadnodeError)) or issubclass(kind, JobSpecError):
+        return HeadnodeError(message)
+    return kind(message)
+
+
+def to_airflow(error: HeadnodeError, *, name: str | None = None) -> Exception:
+    """Return what to raise in a task for ``error``: an exception that ends retries where they can't help.
+
+    ``name`` is the class's name where only that came through (of errors defined outside ``headnode.errors``).
+    """
+    refused = isinstance(error, CommandRefused) and error.kind == "permanent"
+    final = isinstance(error, _FINAL) or refused or name in {"ConnectionInvalid", "Superseded"}
+    if final and not isinstance(error, JobError):
+        return AirflowFailException(str(error))
+    return error

@@ -1,0 +1,28 @@
+"""One tracker for each cluster and event loop, shared by all triggers of a triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from headnode.cluster.tracker import Tracker
+from headnode.ssh.asyncssh_transport import AsyncSSHTransport
+from headnode.ssh.settings import ClusterSettings
+
+_TRACKERS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ClusterSettings, Tracker]]] = WeakKeyDictionary()
+
+
+def tracker_for(settings: ClusterSettings) -> Tracker:
+    """Return the running loop's tracker of the cluster.
+
+    A changed connection makes a new tracker; the old one closes its connection when its last job is over.
+    """
+    trackers = _TRACKERS.setdefault(asyncio.get_running_loop(), {})
+    if settings not in trackers:
+        trackers[settings] = Tracker(
+            AsyncSSHTransport(settings.ssh),
+            poll_seconds=settings.poll_seconds,
+            poll_max_seconds=settings.poll_max_seconds,
+        )
+    return trackers[settings]
