@@ -8,6 +8,7 @@ from typing import Any
 
 import pendulum
 from airflow.sdk import DAG, Asset, EventsTimetable, Param
+
 from headnode import SlurmJobOperator
 
 FIRST_YEAR, LAST_YEAR, REFERENCE_YEAR = 2016, 2020, 2018
@@ -25,20 +26,20 @@ DOC = f"""
 ### A yearly tree-cover map, made on a supercomputer
 
 `download` → `prepare` (cloud mask, monthly composites; a job a tile) → `tune` (Optuna; a study a fold) → `train` (a
-transformer with PyTorch DDP on two nodes, and a random forest) → `classify` with the better one (a job a tile) → `mosaic`
-(Cloud-Optimised GeoTIFFs) → `validate` → `publish` (a new version, `metrics.json`, a quicklook, an event of the asset
-`landcover_map`).
+transformer with PyTorch DDP on two nodes, and a random forest) → `classify` with the better one (a job a tile) →
+`mosaic` (Cloud-Optimised GeoTIFFs) → `validate` → `publish` (a new version, `metrics.json`, a quicklook, an event of
+the asset `landcover_map`).
 
-**Which year:** a scheduled run maps the year that its data interval ends; the schedule is each 1 January of the years that
-have images, {FIRST_YEAR} to {LAST_YEAR}. A run triggered by hand maps the param `year`, or {REFERENCE_YEAR}, the year of
-the reference. Both kinds of models learn from {REFERENCE_YEAR}, and are kept: later runs of the same code reuse them.
+**Which year:** a scheduled run maps the year that its data interval ends; the schedule is each 1 January of the years
+that have images, {FIRST_YEAR} to {LAST_YEAR}. A run triggered by hand maps the param `year`, or {REFERENCE_YEAR}, the
+year of the reference. Both kinds of models learn from {REFERENCE_YEAR}, and later runs of the same code reuse them.
 
-**How good:** every block of 10 × 10 pixels is mapped, and scored, by models that never saw its labels. A map is published
-only if the better model reaches overall accuracy 0.95 and macro F1 0.88 (forest or not) in {REFERENCE_YEAR}.
+**How good:** every block of 10 by 10 pixels is mapped, and scored, by models that never saw its labels. A map is
+published only if the better model reaches overall accuracy 0.95 and macro F1 0.88 (forest or not) in {REFERENCE_YEAR}.
 
-The jobs run with `$HEADNODE_JOBS_PYTHON` (an absolute path on the cluster; see `requirements.lock` beside this file) through
-the connection `$HEADNODE_LANDCOVER_CONNECTION` (`slurm_default`). `$HEADNODE_LANDCOVER_SCHEDULE=none` takes the DAG off its
-schedule.
+The jobs run with `$HEADNODE_JOBS_PYTHON` (an absolute path on the cluster; see `requirements.lock` beside this file)
+through the connection `$HEADNODE_LANDCOVER_CONNECTION` (`slurm_default`). `$HEADNODE_LANDCOVER_SCHEDULE=none` takes
+the DAG off its schedule.
 """
 
 

@@ -1,4 +1,4 @@
-"""Classify one tile of a year with both kinds of models, every block by models that never saw it; an array element is a tile."""
+"""Classify a tile (an array element) with both kinds of models, every block by models that never saw it."""
 
 from __future__ import annotations
 

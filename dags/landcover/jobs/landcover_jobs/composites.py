@@ -1,4 +1,4 @@
-"""From dated, cloudy observations to twelve gap-free monthly composites with spectral indices; arrays in, arrays out."""
+"""From dated, cloudy observations to twelve gap-free monthly composites with indices: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Floats = npt.NDArray[np.floating]
 Bools = npt.NDArray[np.bool_]
 
 MONTHS = 12
-# Sentinel-2 scene classification: vegetation, bare soil and unclassified are kept; clouds, shadows, snow and water are not.
+# Of Sentinel-2's scene classification: vegetation, bare soil and unclassified; no clouds, shadows, snow or water.
 CLEAR_SCENE_CLASSES = (4, 5, 7)
 BANDS = ("B3", "B4", "B8A", "B11")
 INDICES = {"NDVI": ("B8A", "B4"), "NDMI": ("B8A", "B11"), "MNDWI": ("B3", "B11"), "NDWI": ("B3", "B8A")}

@@ -71,7 +71,7 @@ def start_agents(rest: list[str]) -> None:
     say(f"nodes {nodes}, meeting at {address}:{os.environ['MASTER_PORT']}")
     # Fails the step when one agent fails, instead of leaving the others to wait for it.
     command = ["srun", "--kill-on-bad-exit=1", "--cpu-bind=none", "--ntasks-per-node=1"]
-    os.execvp("srun", [*command, sys.executable, "-m", "landcover_jobs.distributed", "--agent", *rest])
+    os.execvp("srun", [*command, sys.executable, "-m", "landcover_jobs.distributed", "--agent", *rest])  # noqa: S606 - no shell is wanted
 
 
 def become_agent(rest: list[str]) -> None:
@@ -84,7 +84,7 @@ def become_agent(rest: list[str]) -> None:
         f"--master-addr={os.environ['MASTER_ADDR']}",
         f"--master-port={os.environ['MASTER_PORT']}",
     ]
-    os.execv(sys.executable, [*command, "-m", "landcover_jobs.train", *rest])
+    os.execv(sys.executable, [*command, "-m", "landcover_jobs.train", *rest])  # noqa: S606 - no shell is wanted
 
 
 def main() -> None:

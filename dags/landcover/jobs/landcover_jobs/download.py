@@ -43,19 +43,9 @@ def is_complete(layout: Layout) -> bool:
 
 def fetch_wheel(folder: Path) -> Path:
     """Let pip fetch the package as the machine's own configuration says."""
-    # Isolated: without -I an attacker's or a user's PYTHONPATH could replace pip itself.
-    command = [
-        sys.executable,
-        "-I",
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--quiet",
-        "--dest",
-        str(folder),
-        REQUIREMENT,
-    ]
+    # -I: the jobs' PYTHONPATH is no business of pip.
+    command = [sys.executable, "-I", "-m", "pip", "download", "--no-deps", "--quiet"]
+    command += ["--dest", str(folder), REQUIREMENT]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -73,9 +63,13 @@ def fetch_wheel(folder: Path) -> Path:
 
 def extract(wheel: Path, member: str, target: Path) -> None:
     """Copy one file out of the wheel."""
-    with zipfile.ZipFile(wheel) as archive, replacing(target) as temporary:
-        with archive.open(member) as source, temporary.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(member) as source,
+        replacing(target) as temporary,
+        temporary.open("wb") as sink,
+    ):
+        shutil.copyfileobj(source, sink)
 
 
 def main() -> dict[str, Any]:

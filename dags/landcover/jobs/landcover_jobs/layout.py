@@ -14,6 +14,7 @@ TILE_SIZE = 25
 TILES = (SCENE_SIZE // TILE_SIZE) ** 2
 REFERENCE_YEAR = 2018
 YEARS = range(2016, 2021)
+MODEL_MODULES = ("classes", "composites", "download", "folds", "models", "scene", "train", "transformer", "tune")
 
 
 def check_year(year: int) -> int:
@@ -60,17 +61,18 @@ class Layout:
         return self.root / "composites" / str(year) / f"tile-{tile}.nc"
 
     @cached_property
-    def code_version(self) -> str:
-        """A short name of this code: models made by other code are never reused."""
+    def model_version(self) -> str:
+        """A short name of the code that shapes the models: those made by other code are never reused."""
         digest = hashlib.sha256()
-        for path in sorted(Path(__file__).parent.glob("*.py")):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        for module in MODEL_MODULES:
+            path = Path(__file__).with_name(f"{module}.py")
+            digest.update(module.encode() + b"\0" + path.read_bytes() + b"\0")
         return digest.hexdigest()[:10]
 
     @property
     def models(self) -> Path:
         """The study, the fitted models and their scores."""
-        return self.root / "models" / self.code_version
+        return self.root / "models" / self.model_version
 
     @property
     def training_record(self) -> Path:

@@ -137,7 +137,7 @@ def main() -> dict[str, Any]:
     pixels = layers(load_probabilities(layout, year, better), load_observations(layout, year))
     with rasterio.open(layout.reference) as reference:
         transform = reference.transform
-    tags = {"YEAR": str(year), "MODEL": better, "MODEL_VERSION": layout.code_version, "LICENCE": LICENCE}
+    tags = {"YEAR": str(year), "MODEL": better, "MODEL_VERSION": layout.model_version, "LICENCE": LICENCE}
     tags["CLASSES"] = "; ".join(f"{entry.value} {entry.name}" for entry in CLASSES)
     for layer in DESCRIPTIONS:
         write_cog(layout.mosaic(year) / layer.name, pixels[layer.name], layer, transform, tags)

@@ -17,14 +17,14 @@ from landcover_jobs.job import StepError, arguments, read_json, run, say, write_
 from landcover_jobs.layout import REFERENCE_YEAR, Layout, check_year
 from landcover_jobs.mosaic import CLASS_MAP, LAYERS
 from landcover_jobs.quicklook import draw
-from landcover_jobs.validate import VALIDATION
+from landcover_jobs.validate import VALIDATION, summary
 
 QUICKLOOK = "quicklook.png"
 METRICS = "metrics.json"
 CURRENT = "current"
 METHOD = (
-    "Every block of 10 x 10 pixels was mapped, and is scored, by models that never saw its labels: neither to fit their "
-    "weights nor to choose their settings."
+    "Every block of 10 x 10 pixels was mapped, and is scored, by models that never saw its labels: neither to fit "
+    "their weights nor to choose their settings."
 )
 
 
@@ -46,11 +46,11 @@ def metrics(layout: Layout, year: int, version: str) -> dict[str, Any]:
         "product": "landcover_map",
         "year": year,
         "version": version,
-        "model_version": layout.code_version,
+        "model_version": layout.model_version,
         "method": METHOD,
         "licence": LICENCE,
         "classes": [
-            {"value": entry.value, "name": entry.name, "colour": "#%02x%02x%02x" % entry.colour} for entry in CLASSES
+            {"value": entry.value, "name": entry.name, "colour": f"#{bytes(entry.colour).hex()}"} for entry in CLASSES
         ],
         "training": read_json(layout.training_record, made_by="train"),
         "validation": validation,
@@ -71,7 +71,8 @@ def fill(folder: Path, layout: Layout, year: int, content: dict[str, Any]) -> No
         title=f"Tree cover classes {year}, from Sentinel-2",
         subtitle=(
             f"{model}, version {content['version']}; forest or not against the reference of {REFERENCE_YEAR}: overall "
-            f"accuracy {forest['overall_accuracy']:.3f}, macro F1 {forest['macro_f1']:.3f}, on blocks never seen in training"
+            f"accuracy {forest['overall_accuracy']:.3f}, macro F1 {forest['macro_f1']:.3f}, on blocks never seen "
+            "in training"
         ),
     )
 
@@ -101,23 +102,17 @@ def main() -> dict[str, Any]:
             whole.rename(home / version)
     point_to(home / CURRENT, version)
     say(f"{'already published' if reused else 'published'}: {home / version}")
-    validation = content["validation"]
+    scores = summary(content["validation"])
     return {
         "year": year,
         "version": version,
         "reused": reused,
-        "better": validation["better"],
+        "better": scores["better"],
         "map": str(home / version / CLASS_MAP),
         "quicklook": str(home / version / QUICKLOOK),
         "metrics": str(home / version / METRICS),
-        "accuracy": {
-            kind: {name: found["forest"][name] for name in ("overall_accuracy", "macro_f1")}
-            for kind, found in validation["year_models"].items()
-        },
-        f"accuracy_{REFERENCE_YEAR}": {
-            kind: {name: found["forest"][name] for name in ("overall_accuracy", "macro_f1")}
-            for kind, found in validation["reference_year_models"].items()
-        },
+        "accuracy": scores["year_models"],
+        f"accuracy_{REFERENCE_YEAR}": scores["reference_year_models"],
     }
 
 

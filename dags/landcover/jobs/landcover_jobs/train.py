@@ -1,4 +1,4 @@
-"""Train the transformer (data parallel) and a random forest on the same spatial folds; torchrun starts a process a node.
+"""Train the transformer (data parallel) and a random forest on the same folds; torchrun starts a process a node.
 
 Each fold's models learn from the other four folds. Their predictions for the blocks that they never saw, put together,
 score both; the better one draws the map, block by block, in the same way.

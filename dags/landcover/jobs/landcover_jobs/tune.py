@@ -1,8 +1,8 @@
 """Tune the transformer with Optuna: an array over one journal file, a study for each fold of the cross-validation.
 
-The study of a fold sees only the other folds: it trains on three of them and is scored on the fourth. So the blocks that
-later judge a fold's model have chosen neither its weights nor its settings. Element e works on the study e mod FOLDS; more
-elements than folds share studies. What was tried before a retry is kept.
+The study of a fold sees only the other folds: it trains on three of them and is scored on the fourth. So the blocks
+that later judge a fold's model have chosen neither its weights nor its settings. Element e works on the study
+e mod FOLDS; more elements than folds share studies. What was tried before a retry is kept.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class Objective:
         self.scored = usable & (folds == inner)
         self.trained = usable & (folds != inner) & (folds != fold)
 
-    def __call__(self, trial: optuna.Trial) -> float:
+    def score(self, trial: optuna.Trial) -> float:
+        """Return the macro F1 that a trial's settings reach, or stop half-way where others were better."""
         latest = 0.0
 
-        def score(epoch: int, model: PixelTransformer) -> None:
+        def after_epoch(epoch: int, model: PixelTransformer) -> None:
             nonlocal latest
             if epoch not in SCORED_EPOCHS:
                 return
@@ -79,7 +80,7 @@ class Objective:
             settings=suggest(trial),
             epochs=EPOCHS,
             seed=SEED,
-            after_epoch=score,
+            after_epoch=after_epoch,
         )
         return latest
 
@@ -127,12 +128,11 @@ def main() -> dict[str, Any]:
 
     def marked(trial: optuna.Trial) -> float:
         trial.set_user_attr("element", element)
-        return objective(trial)
+        return objective.score(trial)
 
     def tell(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        say(
-            f"fold {fold}, trial {trial.number} {trial.state.name.lower()}: macro F1 {trial.value or 0:.3f} {trial.params}"
-        )
+        state, value = trial.state.name.lower(), trial.value or 0
+        say(f"fold {fold}, trial {trial.number} {state}: macro F1 {value:.3f} {trial.params}")
 
     done = (TrialState.COMPLETE, TrialState.PRUNED)
     if len(study.get_trials(deepcopy=False, states=done)) < TRIALS:
