@@ -23,6 +23,7 @@ packages:  ## install Debian's Slurm, MariaDB and OpenSSH (asks for sudo where n
 $(VENV)/.installed: pyproject.toml
 	@echo "building the Airflow environment in $(VENV)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check 'pip>=25.1'  # knows --group; Debian 12's does not
 	@$(call PIP_INSTALL,$(VENV)) -e . --group dev
 	@touch $@
 
@@ -33,7 +34,7 @@ $(JOBS_VENV)/.installed: dags/landcover/requirements.lock
 	@touch $@
 
 demo: packages  ## make a land-cover map by jobs of a private Slurm cluster, and show it in Airflow
-	@$(MAKE) --no-print-directory -j2 $(VENV)/.installed $(JOBS_VENV)/.installed
+	@$(MAKE) -s -j2 $(VENV)/.installed $(JOBS_VENV)/.installed
 	@$(VENV)/bin/python -m demo up $(if $(YEAR),--year $(YEAR))
 
 stop:  ## end everything that `make demo` started
