@@ -20,6 +20,8 @@ POLL_SECONDS = 1.0
 DETAIL_SECONDS = 3.0
 NOT_FOUND = 404
 WORKING = frozenset({"running", "deferred"})
+# States of a moment, which a list of events can do without.
+BETWEEN = frozenset({None, "scheduled", "queued"})
 STYLES = {"success": "green", "failed": "bold red", "upstream_failed": "red", "deferred": "yellow", "running": "yellow"}
 Key = tuple[str, int]
 
@@ -66,9 +68,12 @@ class RunProgress:
 
     def _look(self, *, last: bool) -> None:
         instances = sorted(self._airflow.task_instances(*self._run), key=self._place)
-        if last or time.monotonic() - self._details_at > DETAIL_SECONDS:
+        due = last or time.monotonic() - self._details_at > DETAIL_SECONDS
+        if due:
             self._details_at = time.monotonic()
-            for instance in instances:
+        for instance in instances:
+            # What has just ended is looked at once more, for the last word about its job.
+            if self._states.get(_key(instance)) in WORKING and (due or instance["state"] not in WORKING):
                 self._look_closer(instance)
         if self._live:
             self._live.update(self._table(instances), refresh=True)
@@ -77,15 +82,15 @@ class RunProgress:
         self._states = {_key(instance): instance["state"] for instance in instances}
 
     def _look_closer(self, instance: TaskInstance) -> None:
-        """Fetch what the table shows beside the state, while that can change."""
+        """Fetch what is shown beside the state."""
         key = _key(instance)
-        if instance["state"] in WORKING or (key in self._jobs and self._states.get(key) in WORKING):
-            record = self._record(instance)
-            if record:
-                reason = f" ({record['reason']})" if record.get("reason") not in (None, "None", "") else ""
-                self._jobs[key] = f"{record['job_id']} {record['state']}{reason}"
-            if self._live:
-                self._lines[key] = self._last_line(instance)
+        self._jobs.pop(key, None)
+        record = self._record(instance)
+        if record:
+            reason = f" ({record['reason']})" if record.get("reason") not in (None, "None", "") else ""
+            self._jobs[key] = f"{record['job_id']} {record['state']}{reason}"
+        if self._live:
+            self._lines[key] = self._last_line(instance)
 
     def _record(self, instance: TaskInstance) -> dict[str, Any]:
         try:
@@ -117,7 +122,7 @@ class RunProgress:
             key = _key(instance)
             job = f", Slurm job {self._jobs[key]}" if key in self._jobs else ""
             text = f"{instance['state']}{job}"
-            if instance["state"] and self._printed.get(key) != text:
+            if instance["state"] not in BETWEEN and self._printed.get(key) != text:
                 seconds = time.monotonic() - self._started
                 self._console.print(f"{seconds:5.0f} s  {_name(key)}: {text}", markup=False, highlight=False)
                 self._printed[key] = text
