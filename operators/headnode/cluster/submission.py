@@ -18,7 +18,7 @@ from headnode.cluster.procedures import Output, Pause, Procedure, ask, shell
 from headnode.cluster.queries import find_by_tag
 from headnode.errors import CommandRefused, ControllerUnavailable, OutcomeUnknown, UnreadableAnswer
 from headnode.slurm import commands
-from headnode.slurm.refusals import Refusal, classify_refusal, message_of
+from headnode.slurm.refusals import Refusal, classify_refusal, message_of, remedy_for
 from headnode.ssh.port import Command
 
 # sbatch itself retries for up to two minutes when the controller is busy (src/sbatch/sbatch.c, MAX_RETRIES).
@@ -207,8 +207,8 @@ def _refused(refusal: Refusal, message: str) -> Exception:
     if refusal is Refusal.NOT_SUBMITTED:
         return ControllerUnavailable(f"sbatch: {message}")
     if refusal is Refusal.POLICY:
-        return CommandRefused(f"sbatch refused the job for now: {message}", kind="policy")
-    return CommandRefused(f"sbatch refused the job: {message}")
+        return CommandRefused(f"sbatch refused the job for now: {message}; {remedy_for(message)}", kind="policy")
+    return CommandRefused(f"sbatch refused the job: {message}; {remedy_for(message)}")
 
 
 def find_settled(key: str, settle_seconds: float = SETTLE_SECONDS) -> Procedure[str | None]:

@@ -17,7 +17,6 @@ from headnode.cluster.following import (
     Ended,
     Followed,
     Lost,
-    Wait,
     next_interval,
     observe_accounting,
     observe_queue,
@@ -210,17 +209,24 @@ class Tracker:
             changed |= self._see(each, seen)
             if isinstance(decision, AskAccounting):
                 gone.append(each)
-        if gone:
-            known = await drive(accounting({each.job.job_id for each in gone}), self.transport)
-            for each in gone:
-                seen, verdict = observe_accounting(each.job, known.get(each.job.job_id), self._clock())
-                each.ended = verdict.entry if isinstance(verdict, Ended) else None
-                each.lost = isinstance(verdict, Lost)
-                changed |= self._see(each, seen) or not isinstance(verdict, Wait)
+        verdicts = await self._ask_accounting(gone)
         await self._read_logs(subscriptions)
-        for each in gone:
+        for each, seen in verdicts:
+            changed |= self._see(each, seen) or each.ended is not None
             self._close(each)
         return changed
+
+    async def _ask_accounting(self, gone: list[Subscription]) -> list[tuple[Subscription, Followed]]:
+        if not gone:
+            return []
+        known = await drive(accounting({each.job.job_id for each in gone}), self.transport)
+        verdicts = []
+        for each in gone:
+            seen, verdict = observe_accounting(each.job, known.get(each.job.job_id), self._clock())
+            each.ended = verdict.entry if isinstance(verdict, Ended) else None
+            each.lost = isinstance(verdict, Lost)
+            verdicts.append((each, seen))
+        return verdicts
 
     @staticmethod
     def _see(subscription: Subscription, seen: Followed) -> bool:

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR
+from airflow.triggers.base import StartTriggerArgs
 
 from headnode.cluster.cancellation import withdraw
 from headnode.cluster.place import JobPlace
 from headnode.errors import HeadnodeError, JobSpecError
 from headnode.hooks.connection import load_settings
+from headnode.hooks.deployment import deployment_id
 from headnode.hooks.slurm import SlurmHook
 from headnode.links.slurm_job import SlurmJobLink
 from headnode.operators.code_archive import pack_code, resolve_code_folder
-from headnode.operators.deployment import deployment_id
 from headnode.operators.ending import nothing_is_lost_in_trigger
-from headnode.slurm.jobspec import JobSpec, parse_jobspec
-from headnode.slurm.record import Labels
-from headnode.slurm.script import asks_for_array, render_script
-from headnode.templated import drop_templated, empty_as_none, is_templated
+from headnode.operators.start_from_trigger import refuse_what_would_be_lost
+from headnode.slurm.jobspec import parse_jobspec
+from headnode.slurm.time_limits import render_time_limit
+from headnode.templated import drop_templated, is_templated
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
+from headnode.triggers.preparation import SPEC_FIELDS, labels_of, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
-
-_SPEC_FIELDS = (
-    "job_name",
-    "command",
-    "script",
-    "setup",
-    "env",
-    "partition",
-    "account",
-    "qos",
-    "time_limit",
-    "nodes",
-    "ntasks",
-    "ntasks_per_node",
-    "cpus_per_task",
-    "gpus_per_node",
-    "memory",
-    "sbatch_options",
-)
 
 
 class SlurmJobOperator(BaseOperator):
@@ -70,7 +51,7 @@ class SlurmJobOperator(BaseOperator):
     :param outage_tolerance: how long the cluster may be silent before the task fails
     """
 
-    template_fields: Sequence[str] = (*_SPEC_FIELDS, "slurm_conn_id", "code")
+    template_fields: Sequence[str] = (*SPEC_FIELDS, "slurm_conn_id", "code")
     template_fields_renderers: ClassVar[dict[str, str]] = {"command": "bash", "script": "bash", "setup": "bash"}
     operator_extra_links = (SlurmJobLink(),)
     ui_color = "#d6e9f8"
@@ -121,6 +102,8 @@ class SlurmJobOperator(BaseOperator):
         self.code = code
         self.outage_tolerance = outage_tolerance
         self._templated = self._check_literals()
+        if start_from_trigger:
+            self._start_in_triggerer()
 
     def execute(self, context: Context) -> NoReturn:
         """Check the rendered fields, pack the code and hand the job to the triggerer."""
@@ -140,7 +123,7 @@ class SlurmJobOperator(BaseOperator):
         """
         if event["status"] == "success":
             return event["result"]
-        raise to_airflow(_named(error_in(event), self.task_id), name=event["error"])
+        raise to_airflow(error_in(event), name=event["error"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Cancel the job where Airflow ends the wait by itself (a timeout, a broken trigger), then go on as ever."""
@@ -150,7 +133,7 @@ class SlurmJobOperator(BaseOperator):
 
     def _check_literals(self) -> frozenset[str]:
         """Check what is known when the DAG is parsed, by the same function as in ``execute``; return the rest."""
-        fields = {name: getattr(self, name) for name in _SPEC_FIELDS}
+        fields = {name: getattr(self, name) for name in SPEC_FIELDS}
         known, templated = drop_templated({**fields, "job_name": self.job_name or "job"})
         try:
             parse_jobspec(known)
@@ -160,33 +143,39 @@ class SlurmJobOperator(BaseOperator):
             raise _named(error, self.task_id) from error
         return templated
 
-    def _spec(self, context: Context, account: str | None) -> JobSpec:
-        fields = {name: getattr(self, name) for name in _SPEC_FIELDS}
-        fields = empty_as_none(fields, self._templated)
-        fields["job_name"] = self.job_name or f"{context['ti'].dag_id}.{self.task_id}"
-        if account and not fields["account"] and "account" not in (fields["sbatch_options"] or {}):
-            fields["account"] = account
-        return parse_jobspec(fields)
-
     def _trigger(self, context: Context) -> SlurmJobTrigger:
-        settings = load_settings(self.slurm_conn_id)
-        spec = self._spec(context, settings.account)
-        script = render_script(spec)
-        code = pack_code(resolve_code_folder(self.code, context["dag"].fileloc)) if self.code else None
-        return SlurmJobTrigger(
-            slurm_conn_id=self.slurm_conn_id,
-            owner=str(context["ti"].id),
-            labels=_labels(context).model_dump(),
-            script=script,
-            job_name=spec.job_name,
-            script_sha256=hashlib.sha256(script.encode()).hexdigest(),
-            requested=spec.requested(),
+        return prepare_trigger(
+            {name: getattr(self, name) for name in SPEC_FIELDS},
+            templated=self._templated,
+            ti=context["ti"],
+            settings=load_settings(self.slurm_conn_id),
             deployment_id=deployment_id(),
-            code=base64.b64encode(code).decode() if code is not None else None,
-            is_array=asks_for_array(spec),
+            code=pack_code(resolve_code_folder(self.code, context["dag"].fileloc)) if self.code else None,
             ends_task=nothing_is_lost_in_trigger(self),
             push_result=self.do_xcom_push,
             outage_tolerance_seconds=self.outage_tolerance.total_seconds(),
+        )
+
+    def _start_in_triggerer(self) -> None:
+        fields = {name: getattr(self, name) for name in SPEC_FIELDS}
+        try:
+            refuse_what_would_be_lost(self, fields, code=self.code)
+        except JobSpecError as error:
+            raise _named(error, self.task_id) from error
+        if isinstance(self.time_limit, timedelta):
+            fields["time_limit"] = render_time_limit(self.time_limit)
+        self.start_from_trigger = True
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="headnode.triggers.slurm_job_start.SlurmJobStartTrigger",
+            trigger_kwargs={
+                "slurm_conn_id": self.slurm_conn_id,
+                "templated": sorted(self._templated),
+                "push_result": self.do_xcom_push,
+                "outage_tolerance_seconds": self.outage_tolerance.total_seconds(),
+                **{name: value for name, value in fields.items() if value is not None},
+            },
+            next_method="resume",
+            timeout=self.execution_timeout,
         )
 
     def _withdraw(self, context: Context) -> None:
@@ -195,7 +184,7 @@ class SlurmJobOperator(BaseOperator):
             place = JobPlace(
                 work_directory=hook.settings.work_directory,
                 deployment_id=deployment_id(),
-                labels=_labels(context),
+                labels=labels_of(context["ti"]),
                 owner=str(context["ti"].id),
             )
             job_id = hook.run(withdraw(place))
@@ -207,19 +196,8 @@ class SlurmJobOperator(BaseOperator):
             hook.transport.close()
 
 
-def _labels(context: Context) -> Labels:
-    ti = context["ti"]
-    return Labels(
-        dag_id=ti.dag_id,
-        run_id=ti.run_id,
-        task_id=ti.task_id,
-        map_index=-1 if ti.map_index is None else ti.map_index,
-        try_number=ti.try_number,
-    )
-
-
 def _named(error: HeadnodeError, task_id: str) -> HeadnodeError:
-    """Return the error with the task's name in its message."""
+    """Return the error of the job description with the task's name in its message."""
     if isinstance(error, JobSpecError):
         return JobSpecError(error.field, f"{error.problem} (task {task_id!r})")
     return error

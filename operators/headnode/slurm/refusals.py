@@ -107,6 +107,28 @@ def classify_refusal(text: str) -> Refusal:
     return Refusal.OUTCOME_UNKNOWN
 
 
+_REMEDIES: Final[tuple[tuple[str, str], ...]] = (
+    ("partition name", "`sinfo -s` on the cluster lists the partitions"),
+    ("system default partition", "name a partition; `sinfo -s` on the cluster lists them"),
+    ("account or account/partition", "`sacctmgr show assoc user=$USER` on the cluster lists your accounts"),
+    ("qos", "`sacctmgr show assoc user=$USER format=account,qos` on the cluster lists your QOSes"),
+    ("time limit", "`sinfo -o '%P %l'` on the cluster lists the partitions' limits"),
+    ("node configuration is not available", "ask for fewer CPUs, GPUs or less memory, or name another partition"),
+    ("Memory", "ask for less memory, or name another partition"),
+    ("GRES", "`sinfo -o '%P %G'` on the cluster lists the GPUs"),
+    ("gres", "`sinfo -o '%P %G'` on the cluster lists the GPUs"),
+    ("accounting/QOS policy", "a limit of your account or QOS is reached; wait for own jobs to end or ask for less"),
+    ("command not found", "the login shell's PATH must hold Slurm's commands"),
+    ("option", "`man sbatch` on the cluster lists the options of its version"),
+)
+
+
+def remedy_for(message: str) -> str:
+    """Return what to do about a refusal, in a few words."""
+    found = (remedy for mark, remedy in _REMEDIES if mark in message)
+    return next(found, "the job asks for something that this cluster does not give")
+
+
 def message_of(text: str) -> str:
     """Return the telling part of sbatch's output, on one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

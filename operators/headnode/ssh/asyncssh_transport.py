@@ -24,6 +24,10 @@ from headnode.ssh.settings import SSHSettings
 REFUSAL_PAUSE_SECONDS: Final = 60.0
 
 
+# At INFO, asyncssh tells of every session; in a triggerer that would go into the logs of tasks.
+asyncssh.set_log_level("WARNING")
+
+
 class AsyncSSHTransport:
     """A connection that is opened at the first command and opened again after it broke."""
 

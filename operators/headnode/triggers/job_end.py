@@ -59,6 +59,6 @@ class SlurmJobEndTrigger(BaseTrigger):
             if (failed := job_error(entry, where=settings.ssh.host)) is not None:
                 raise failed
         except HeadnodeError as error:
-            yield TriggerEvent(failure(error))
+            yield TriggerEvent(failure(error, about=f"job {self.job_id} on connection {self.slurm_conn_id!r}"))
         else:
             yield TriggerEvent(success(entry.state_word, None))

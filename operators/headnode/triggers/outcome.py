@@ -37,14 +37,14 @@ def success(result: Any, record: dict[str, Any] | None) -> Outcome:
     return Outcome(status="success", result=result, record=record, error=None, message=None, kind=None)
 
 
-def failure(error: HeadnodeError, record: dict[str, Any] | None = None) -> Outcome:
-    """Return the outcome of an error."""
+def failure(error: HeadnodeError, *, about: str, record: dict[str, Any] | None = None) -> Outcome:
+    """Return the outcome of an error; ``about`` names the task and the connection in its message."""
     return Outcome(
         status="failed",
         result=None,
         record=record,
         error=type(error).__name__,
-        message=str(error),
+        message=f"{about}: {error}",
         kind=getattr(error, "kind", None),
     )
 

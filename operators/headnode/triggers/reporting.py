@@ -122,6 +122,11 @@ async def stored_record(labels: Labels, key: str) -> JobRecord | None:
     return JobRecord.model_validate(value)
 
 
+async def store_result(labels: Labels, result: Any) -> None:
+    """Write the job's result as the task's return value."""
+    await _store(labels, RETURN_KEY, result)
+
+
 async def _store(labels: Labels, key: str, value: Any) -> None:
     await XCom.aset(
         key=key,

@@ -14,7 +14,6 @@ from uuid import UUID
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
-from pydantic import JsonValue
 
 from headnode.cluster.cancellation import withdraw
 from headnode.cluster.logs import read_result
@@ -30,12 +29,11 @@ from headnode.slurm.record import JobRecord, Labels, Submission
 from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.reporting import (
-    RECORD_KEY,
-    RETURN_KEY,
     LogLines,
     describe_state,
     describe_usage,
     store_record,
+    store_result,
     stored_record,
     with_end,
     with_state,
@@ -131,24 +129,23 @@ class SlurmJobTrigger(BaseTrigger):
             submitted = await self._submitted(tracker, settings)
             record = await self._record(submitted, settings)
             record, entry, tail = await self._follow(tracker, record)
-            where = f"{settings.ssh.host} (connection {self.slurm_conn_id!r})"
-            error = job_error(entry, where=where, log_tail=tail)
-            if error is not None:
+            if (error := job_error(entry, where=settings.ssh.host, log_tail=tail)) is not None:
                 raise error
-            procedure = lambda: read_result(record.directory, is_array=self.is_array)  # noqa: E731 - asked again after an outage
-            result = await self._tolerantly(tracker, procedure) if self.push_result else None
+            result = await self._result(tracker, record.directory)
         except HeadnodeError as error:
-            event = TriggerEvent(failure(error, record.to_xcom() if record else None))
+            about = f"task {self._labels.task_id!r} on connection {self.slurm_conn_id!r}"
+            event = TriggerEvent(failure(error, about=about, record=record.to_xcom() if record else None))
         else:
-            event = self._success(result, record)
+            if self.ends_task and result is not None:
+                await store_result(self._labels, result)
+            event = TaskSuccessEvent() if self.ends_task else TriggerEvent(success(result, record.to_xcom()))
         self._fired = True
         yield event
 
-    def _success(self, result: Any, record: JobRecord) -> TriggerEvent:
-        if not self.ends_task:
-            return TriggerEvent(success(result, record.to_xcom()))
-        xcoms: dict[str, JsonValue] = {RECORD_KEY: record.to_xcom()}
-        return TaskSuccessEvent(xcoms=xcoms if result is None else {**xcoms, RETURN_KEY: result})
+    async def _result(self, tracker: Tracker, directory: str) -> Any:
+        if not self.push_result:
+            return None
+        return await self._tolerantly(tracker, lambda: read_result(directory, is_array=self.is_array))
 
     async def on_kill(self) -> None:
         """Cancel the job, unless the task merely went to another triggerer or has a new try.

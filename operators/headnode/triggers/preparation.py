@@ -1,0 +1,85 @@
+"""From an operator's rendered fields to the trigger that runs the job, for workers and triggerers alike."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from headnode.slurm.jobspec import parse_jobspec
+from headnode.slurm.record import Labels
+from headnode.slurm.script import asks_for_array, render_script
+from headnode.ssh.settings import ClusterSettings
+from headnode.templated import empty_as_none
+from headnode.triggers.slurm_job import SlurmJobTrigger
+
+SPEC_FIELDS: Final = (
+    "job_name",
+    "command",
+    "script",
+    "setup",
+    "env",
+    "partition",
+    "account",
+    "qos",
+    "time_limit",
+    "nodes",
+    "ntasks",
+    "ntasks_per_node",
+    "cpus_per_task",
+    "gpus_per_node",
+    "memory",
+    "sbatch_options",
+)
+
+
+def labels_of(ti: Any) -> Labels:
+    """Return whose job it is; ``ti`` is Airflow's task instance, on a worker or in a triggerer."""
+    return Labels(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+    )
+
+
+def prepare_trigger(
+    fields: Mapping[str, Any],
+    *,
+    templated: frozenset[str],
+    ti: Any,
+    settings: ClusterSettings,
+    deployment_id: str,
+    code: bytes | None = None,
+    ends_task: bool,
+    push_result: bool,
+    outage_tolerance_seconds: float,
+) -> SlurmJobTrigger:
+    """Return the trigger for the rendered ``fields``; ``templated`` names those that were templates.
+
+    Raises:
+        JobSpecError: a field can't be right.
+    """
+    given = empty_as_none(fields, templated)
+    given["job_name"] = given.get("job_name") or f"{ti.dag_id}.{ti.task_id}"
+    if settings.account and not given.get("account") and "account" not in (given.get("sbatch_options") or {}):
+        given["account"] = settings.account
+    spec = parse_jobspec(given)
+    script = render_script(spec)
+    return SlurmJobTrigger(
+        slurm_conn_id=settings.ssh.conn_id,
+        owner=str(ti.id),
+        labels=labels_of(ti).model_dump(),
+        script=script,
+        job_name=spec.job_name,
+        script_sha256=hashlib.sha256(script.encode()).hexdigest(),
+        requested=spec.requested(),
+        deployment_id=deployment_id,
+        code=base64.b64encode(code).decode() if code is not None else None,
+        is_array=asks_for_array(spec),
+        ends_task=ends_task,
+        push_result=push_result,
+        outage_tolerance_seconds=outage_tolerance_seconds,
+    )

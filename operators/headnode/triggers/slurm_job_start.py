@@ -1,0 +1,89 @@
+"""The trigger of ``start_from_trigger=True``: it starts a task without any worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from headnode.errors import HeadnodeError
+from headnode.hooks.connection import aload_settings
+from headnode.hooks.deployment import deployment_id
+from headnode.triggers.outcome import failure
+from headnode.triggers.preparation import SPEC_FIELDS, prepare_trigger
+from headnode.triggers.slurm_job import SlurmJobTrigger
+
+
+class SlurmJobStartTrigger(BaseTrigger):
+    """Checks the fields, which Airflow has rendered here, and goes on as ``SlurmJobTrigger``.
+
+    :param slurm_conn_id: the Airflow connection to the cluster
+    :param templated: the names of the fields that are templates
+    :param push_result: whether the result is wanted as XCom ``return_value``
+    :param outage_tolerance_seconds: how long the cluster may be silent
+    :param fields: the operator's fields by their names
+    """
+
+    def __init__(
+        self,
+        *,
+        slurm_conn_id: str,
+        templated: list[str],
+        push_result: bool = True,
+        outage_tolerance_seconds: float = 86_400.0,
+        **fields: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.slurm_conn_id = slurm_conn_id
+        self.templated = templated
+        self.push_result = push_result
+        self.outage_tolerance_seconds = outage_tolerance_seconds
+        # Airflow renders those attributes that the operator names as template fields.
+        for name in SPEC_FIELDS:
+            setattr(self, name, fields.get(name))
+        self._inner: SlurmJobTrigger | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments, which Airflow stores while the task is deferred."""
+        return (
+            "headnode.triggers.slurm_job_start.SlurmJobStartTrigger",
+            {
+                "slurm_conn_id": self.slurm_conn_id,
+                "templated": self.templated,
+                "push_result": self.push_result,
+                "outage_tolerance_seconds": self.outage_tolerance_seconds,
+                **{name: getattr(self, name) for name in SPEC_FIELDS},
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event that ends the task, or hands a failure to a worker."""
+        try:
+            inner = await self._prepared()
+        except HeadnodeError as error:
+            yield TriggerEvent(failure(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}"))
+            return
+        self.log.info("the batch script:\n%s", inner.script)
+        self._inner = inner
+        async for event in inner.run():
+            yield event
+
+    async def on_kill(self) -> None:
+        """Cancel the job; see ``SlurmJobTrigger.on_kill``."""
+        if self._inner is not None:
+            await self._inner.on_kill()
+
+    async def _prepared(self) -> SlurmJobTrigger:
+        settings = await aload_settings(self.slurm_conn_id)
+        return prepare_trigger(
+            {name: getattr(self, name) for name in SPEC_FIELDS},
+            templated=frozenset(self.templated),
+            ti=self.task_instance,
+            settings=settings,
+            deployment_id=await asyncio.to_thread(deployment_id),
+            ends_task=True,
+            push_result=self.push_result,
+            outage_tolerance_seconds=self.outage_tolerance_seconds,
+        )
