@@ -110,7 +110,7 @@ class SlurmJobOperator(BaseOperator):
         try:
             trigger = self._trigger(context)
         except HeadnodeError as error:
-            raise to_airflow(_named(error, self.task_id)) from error
+            raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
         self.log.info("the batch script:\n%s", trigger.script)
         self.defer(trigger=trigger, method_name="resume", timeout=self.execution_timeout)
 

@@ -51,7 +51,7 @@ class SlurmJobSensor(BaseOperator):
             job_id = _check_job_id(self.job_id, self.task_id)
             load_settings(self.slurm_conn_id)
         except HeadnodeError as error:
-            raise to_airflow(error) from error
+            raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
         trigger = SlurmJobEndTrigger(
             slurm_conn_id=self.slurm_conn_id,
             job_id=job_id,

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypedDict
 from airflow.sdk.exceptions import AirflowFailException
 
 from headnode import errors
-from headnode.errors import CommandRefused, HeadnodeError, JobError, JobSpecError
+from headnode.errors import CommandRefused, HeadnodeError, JobSpecError
 from headnode.ssh.settings import ConnectionInvalid
 
 
@@ -60,13 +60,14 @@ def error_in(outcome: Outcome) -> HeadnodeError:
     return kind(message)
 
 
-def to_airflow(error: HeadnodeError, *, name: str | None = None) -> Exception:
+def to_airflow(error: HeadnodeError, *, about: str | None = None, name: str | None = None) -> Exception:
     """Return what to raise in a task for ``error``: an exception that ends retries where they can't help.
 
-    ``name`` is the class's name where only that came through (of errors defined outside ``headnode.errors``).
+    ``about`` is put before the message. ``name`` is the class's name where only that came through (of errors that
+    are defined outside ``headnode.errors``).
     """
     refused = isinstance(error, CommandRefused) and error.kind == "permanent"
     final = isinstance(error, _FINAL) or refused or name in {"ConnectionInvalid", "Superseded"}
-    if final and not isinstance(error, JobError):
-        return AirflowFailException(str(error))
+    if final:
+        return AirflowFailException(f"{about}: {error}" if about else str(error))
     return error
