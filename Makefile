@@ -20,11 +20,11 @@ packages:  ## install Debian's Slurm, MariaDB and OpenSSH (asks for sudo where n
 	if [ -n "$$missing" ]; then echo "installing" $$missing; $(SUDO) apt-get update -qq && \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; fi
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "building the Airflow environment in $(VENV)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check 'pip>=25.1'  # knows --group; Debian 12's does not
-	@$(call PIP_INSTALL,$(VENV)) -e . --group dev
+	@$(call PIP_INSTALL,$(VENV)) -c constraints.txt -e . --group dev
 	@touch $@
 
 $(JOBS_VENV)/.installed: dags/landcover/requirements.lock
@@ -40,8 +40,14 @@ demo: packages  ## make a land-cover map by jobs of a private Slurm cluster, and
 stop:  ## end everything that `make demo` started
 	@if [ -d .demo ]; then $(VENV)/bin/python -m demo stop; else echo "nothing to stop"; fi
 
-test: packages browser $(VENV)/.installed  ## run every test, on real parts
+test: packages browser  ## run every test, on real parts
+	@$(MAKE) -s -j2 $(VENV)/.installed $(JOBS_VENV)/.tested
+	$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs
 	$(VENV)/bin/python -m pytest
+
+$(JOBS_VENV)/.tested: $(JOBS_VENV)/.installed tests/jobs/requirements.txt
+	@$(call PIP_INSTALL,$(JOBS_VENV)) -r tests/jobs/requirements.txt
+	@touch $@
 
 browser:
 	@command -v chromium >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && \
@@ -52,6 +58,9 @@ lint: $(VENV)/.installed  ## style, types and the layers
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+bench: packages $(VENV)/.installed  ## measure, side by side with what it is compared to
+	$(VENV)/bin/python -m bench.many_jobs
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) $(JOBS_VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache

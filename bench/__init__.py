@@ -1,0 +1,1 @@
+"""Measurements, side by side with what they are compared to; never timed tests."""
