@@ -63,12 +63,17 @@ def step(module: str, *, of_year: bool = True, elements: int | None = None, **op
     command = [JOBS_PYTHON, "-m", f"landcover_jobs.{module}", "--data", "{{ params.data }}"]
     if of_year:
         command += ["--year", "{{ map_year(params, dag_run.run_type, data_interval_end) }}"]
-    options = {"task_id": module, "time_limit": "00:10:00", "cpus_per_task": 1, "memory": "2G"} | options
+    settings: dict[str, Any] = {
+        "task_id": module,
+        "time_limit": "00:10:00",
+        "cpus_per_task": 1,
+        "memory": "2G",
+    } | options
     if elements is not None:
-        options["sbatch_options"] = {"array": f"0-{elements - 1}"}
+        settings["sbatch_options"] = {"array": f"0-{elements - 1}"}
     # One core a process, also where libraries count the node's cores instead of the job's.
     return SlurmJobOperator(
-        slurm_conn_id=CONNECTION, command=command, code="jobs", env={"OMP_NUM_THREADS": "1"}, **options
+        slurm_conn_id=CONNECTION, command=command, code="jobs", env={"OMP_NUM_THREADS": "1"}, **settings
     )
 
 

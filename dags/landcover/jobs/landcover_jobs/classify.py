@@ -26,11 +26,12 @@ def main() -> dict[str, Any]:
     wanted[pixels] = True
     said = {kind: predict_unseen(layout, kind, series, pixel_folds(), wanted)[pixels] for kind in MODELS}
     with replacing(layout.predictions(year, tile)) as temporary:
-        np.savez_compressed(temporary, observations=series.observations[pixels].sum(axis=1), **said)
+        counts = series.observations[pixels].sum(axis=1)
+        np.savez_compressed(temporary, allow_pickle=False, observations=counts, **said)
     seen = series.seen[pixels]
-    counts = np.bincount(said[better][seen].argmax(axis=1), minlength=len(NAMES))
-    say(f"tile {tile}, {year}, by {better}: " + ", ".join(f"{n} {c} px" for n, c in zip(NAMES, counts, strict=True)))
-    return {"tile": tile, "year": year, "by": better, "pixels": dict(zip(NAMES, counts.tolist(), strict=True))}
+    found = np.bincount(said[better][seen].argmax(axis=1), minlength=len(NAMES))
+    say(f"tile {tile}, {year}, by {better}: " + ", ".join(f"{n} {c} px" for n, c in zip(NAMES, found, strict=True)))
+    return {"tile": tile, "year": year, "by": better, "pixels": dict(zip(NAMES, found.tolist(), strict=True))}
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def fill_gaps(series: Floats) -> Floats:
     left = np.take_along_axis(thrice, before, axis=0)
     right = np.take_along_axis(thrice, after, axis=0)
     weight = (position - before) / np.maximum(after - before, 1)
-    return (left + (right - left) * weight).astype(series.dtype)
+    filled: Floats = (left + (right - left) * weight).astype(series.dtype)
+    return filled
 
 
 def with_indices(reflectance: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ class Layer:
     name: str
     description: str
     nodata: int | None
-    overview_resampling: str
+    overview_resampling: Literal["mode", "average"]
     colours: dict[int, tuple[int, int, int, int]] | None = None
 
 
@@ -116,7 +116,7 @@ def write_cog(
             cog_translate(
                 source,
                 temporary,
-                cog_profiles.get("deflate"),
+                cog_profiles["deflate"],
                 overview_level=OVERVIEWS,
                 overview_resampling=layer.overview_resampling,
                 colormap=layer.colours,

@@ -22,7 +22,7 @@ INK = "#1d2b2a"
 
 def class_colours() -> tuple[ListedColormap, BoundaryNorm]:
     """Return the legend's colours for the values 0 (nothing) to the last class."""
-    colours = ["#ffffff", *(tuple(part / 255 for part in entry.colour) for entry in CLASSES)]
+    colours = ["#ffffff", *(f"#{bytes(entry.colour).hex()}" for entry in CLASSES)]
     return ListedColormap(colours), BoundaryNorm(np.arange(-0.5, len(colours)), len(colours))
 
 

@@ -26,7 +26,7 @@ class Series:
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
         """Which pixels the year shows at all."""
-        return self.observations.any(axis=1)
+        return np.asarray(self.observations.any(axis=1))
 
 
 def standardise(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -37,7 +37,8 @@ def standardise(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """
     mean = np.nanmean(features, axis=0, keepdims=True)
     deviation = np.nanstd(features, axis=0, keepdims=True)
-    return np.nan_to_num((features - mean) / np.maximum(deviation, 1e-6)).astype(np.float32)
+    scaled: npt.NDArray[np.float32] = (features - mean) / np.maximum(deviation, np.float32(1e-6))
+    return np.nan_to_num(scaled)
 
 
 def load_series(layout: Layout, year: int) -> Series:

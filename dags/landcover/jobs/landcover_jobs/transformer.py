@@ -119,7 +119,7 @@ def fit(
     for epoch in range(epochs):
         model.train()
         # Every worker shuffles alike, then takes each n-th pixel: together they see each pixel once an epoch.
-        for batch in torch.randperm(len(y), generator=order).split(BATCH):
+        for batch in torch.split(torch.randperm(len(y), generator=order), BATCH):
             mine = batch[workers.rank :: workers.count]
             optimiser.zero_grad(set_to_none=True)
             loss = loss_of(trained(x[mine], drop_months(masked[mine], settings.month_dropout, months)), y[mine])
@@ -140,8 +140,8 @@ def probabilities(
         parts = [
             model(x, masked).softmax(dim=1)
             for x, masked in zip(
-                torch.from_numpy(features).split(PREDICTION_BATCH),
-                torch.from_numpy(hidden).split(PREDICTION_BATCH),
+                torch.split(torch.from_numpy(features), PREDICTION_BATCH),
+                torch.split(torch.from_numpy(hidden), PREDICTION_BATCH),
                 strict=True,
             )
         ]

@@ -65,7 +65,7 @@ def read_map(layout: Layout, year: int) -> Indices:
         index_of_value[entry.value] = index
     if not np.isin(values, [NO_DATA, *(entry.value for entry in CLASSES)]).all():
         raise StepError(f"{path} holds values that are no class: run the step `mosaic` again")
-    return index_of_value[values]
+    return np.asarray(index_of_value[values])
 
 
 def tell(year: int, kind: str, found: dict[str, Any]) -> None:
