@@ -30,13 +30,21 @@ OWNED_OPTIONS: Final = frozenset(
 )
 MAX_JOB_NAME_LENGTH: Final = 200
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-_MEMORY = re.compile(r"\d+[KMGT]?")
-_OPTION_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSENDABLE = re.compile(r"[\x00\ud800-\udfff]")
+_MEMORY = re.compile(r"[0-9]+[KMGT]?")
+_OPTION_NAME = re.compile(r"[a-z][a-z0-9]+(?:-[a-z0-9]+)*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+def _text(value: str) -> str:
+    if _UNSENDABLE.search(value):
+        raise ValueError(f"{value[:80]!r} contains a NUL character or half a character, which no script can hold")
+    return value
+
+
 def _one_line(value: str) -> str:
+    _text(value)
     if _CONTROL.search(value):
         raise ValueError(f"{value!r} contains a newline or another control character, which would end the #SBATCH line")
     return value
@@ -77,14 +85,20 @@ def _count(value: Any) -> Any:
     return int(value) if isinstance(value, str) else value
 
 
-def _sbatch_options(options: Mapping[str, Any]) -> dict[str, str | None]:
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a dict, not {value!r}")  # noqa: TRY004 - pydantic reads ValueError
+    return value
+
+
+def _sbatch_options(options: Any) -> dict[str, str | None]:
     checked: dict[str, str | None] = {}
-    for name, value in options.items():
-        if not _OPTION_NAME.fullmatch(name):
+    for name, value in _mapping(options).items():
+        if not _OPTION_NAME.fullmatch(str(name)):
             raise ValueError(
                 f"{name!r} is no long option name of sbatch; write e.g. 'constraint' without dashes before it"
             )
-        if name in OWNED_OPTIONS:
+        if any(owned.startswith(name) for owned in OWNED_OPTIONS):  # sbatch takes names that are cut, too
             raise ValueError(f"{name!r} is set by headnode itself and can't be given")
         if value is None or value is True:
             checked[name] = None
@@ -95,17 +109,18 @@ def _sbatch_options(options: Mapping[str, Any]) -> dict[str, str | None]:
     return checked
 
 
-def _environment(variables: Mapping[str, Any]) -> dict[str, str]:
+def _environment(variables: Any) -> dict[str, str]:
     checked = {}
-    for name, value in variables.items():
-        if not _ENV_NAME.fullmatch(name):
+    for name, value in _mapping(variables).items():
+        if not _ENV_NAME.fullmatch(str(name)):
             raise ValueError(f"{name!r} is no name of an environment variable")
-        if not isinstance(value, str | int | float) or "\x00" in str(value):
-            raise ValueError(f"the value of {name!r} must be text or a number, not {value!r}")
-        checked[name] = str(value)
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"the value of {name!r} must be text or a number, not {value!r}")  # noqa: TRY004 - pydantic reads ValueError
+        checked[name] = _text(str(value))
     return checked
 
 
+Text = Annotated[str, AfterValidator(_text)]
 Word = Annotated[str, AfterValidator(_word)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_count)]
 
@@ -116,9 +131,9 @@ class JobSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     job_name: Annotated[str, AfterValidator(_job_name)]
-    command: list[str] | str | None = None
-    script: str | None = None
-    setup: str | None = None
+    command: list[Text] | Text | None = None
+    script: Text | None = None
+    setup: Text | None = None
     env: Annotated[dict[str, str], BeforeValidator(_environment)] = {}
     partition: Word | None = None
     account: Word | None = None
