@@ -116,7 +116,7 @@ def _newest_source() -> float:
 
 def _choose_port(host: str, say: Say) -> int:
     """Take the port of the last time, else the first free one from 8080 on."""
-    ports: list[int] = [*_last_port(AIRFLOW / STATE_FILE), *range(FIRST_PORT, LAST_PORT)]
+    ports: dict[int, None] = dict.fromkeys([*_last_port(AIRFLOW / STATE_FILE), *range(FIRST_PORT, LAST_PORT)])
     for port in ports:
         if port_is_free(port, host):
             return port
