@@ -12,7 +12,9 @@ from headnode.slurm.record import Usage
 from headnode.slurm.states import JobState, Phase, combined_state, parse_state, phase_of
 from headnode.slurm.time_limits import parse_elapsed
 
-_JOB_ID = re.compile(r"(?P<base>\d+)(?:_(?P<element>\d+|\[[^\]]*\]?)|\+\d+)?(?P<step>\..+)?")
+_NUMBER = re.compile(r"[0-9]+")
+# Long lists of pending elements are cut: ``123_[1,3,5,...``
+_JOB_ID = re.compile(r"(?P<base>[0-9]+)(?:_(?:[0-9]+|\[[^\]]*\]?)|\+[0-9]+)?(?P<step>\..+)?")
 _NOT_A_REASON = frozenset({"", "None", "(null)"})
 
 
@@ -51,7 +53,7 @@ def parse_submitted(stdout: str) -> str:
     Raises:
         UnreadableAnswer: there is no line ``ID`` or ``ID;cluster``.
     """
-    ids = re.findall(r"^(\d+)(?:;\S*)?$", stdout, re.MULTILINE)
+    ids = re.findall(r"^([0-9]+)(?:;\S*)?$", stdout, re.MULTILINE)
     if not ids:
         raise UnreadableAnswer(f"sbatch printed no job id but {stdout.strip()[:200]!r}")
     return str(ids[-1])
@@ -64,9 +66,9 @@ def parse_queue(stdout: str) -> dict[str, QueueEntry]:
         UnreadableAnswer: a line has too few fields, as when the answer was cut.
     """
     rows: dict[str, list[tuple[JobState, str, str, str]]] = defaultdict(list)
-    for line in filter(None, stdout.splitlines()):
+    for line in filter(None, stdout.split("\n")):
         fields = line.split("|", 6)
-        if len(fields) != 7 or not fields[0].isdigit():  # noqa: PLR2004 - the asked format
+        if len(fields) != 7 or not _NUMBER.fullmatch(fields[0]):  # noqa: PLR2004 - the asked format
             raise UnreadableAnswer(f"squeue's line {line[:200]!r} has not the form that was asked for")
         rows[fields[0]].append((parse_state(fields[2]), fields[2], fields[3], fields[6].strip()))
     entries = {}
@@ -91,7 +93,7 @@ def parse_accounting(stdout: str) -> dict[str, AccountingEntry]:
         UnreadableAnswer: a line has not the asked fields, as when the answer was cut.
     """
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for line in filter(None, stdout.splitlines()):
+    for line in filter(None, stdout.split("\n")):
         values = line.split("|")
         match = _JOB_ID.fullmatch(values[0])
         if len(values) != len(SACCT_FIELDS) or match is None:
@@ -101,13 +103,13 @@ def parse_accounting(stdout: str) -> dict[str, AccountingEntry]:
 
 
 def _accounting_entry(job_id: str, rows: list[dict[str, str]]) -> AccountingEntry:
-    allocations = [row for row in rows if "." not in row["JobID"]]
+    allocations = [row for row in rows if not _is_step(row["JobID"])]
     if not allocations:
         raise UnreadableAnswer(f"sacct names steps of job {job_id}, but not the job")
     states = [parse_state(row["State"]) for row in allocations]
     state = combined_state(states)
     speaker = allocations[states.index(state)]
-    code, _, signal = speaker["ExitCode"].partition(":")
+    exit_code, signal = _exit_code(speaker)
     nodes = ",".join(
         dict.fromkeys(row["NodeList"] for row in allocations if row["NodeList"] not in {"", "None assigned"})
     )
@@ -115,13 +117,25 @@ def _accounting_entry(job_id: str, rows: list[dict[str, str]]) -> AccountingEntr
         job_id=job_id,
         state=state,
         state_word=speaker["State"],
-        exit_code=int(code) if code.isdigit() else None,
-        signal=int(signal) if signal.isdigit() and signal != "0" else None,
+        exit_code=exit_code,
+        signal=signal,
         nodes=nodes or None,
         usage=_usage(rows, allocations),
         elements=len(allocations),
         failed_elements=sum(phase_of(element) is Phase.FAILED for element in states),
     )
+
+
+def _is_step(job_id: str) -> bool:
+    match = _JOB_ID.fullmatch(job_id)
+    return match is not None and match["step"] is not None
+
+
+def _exit_code(row: dict[str, str]) -> tuple[int, int | None]:
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", row["ExitCode"])
+    if match is None:
+        raise UnreadableAnswer(f"sacct's exit code {row['ExitCode']!r} of job {row['JobID']} can't be read")
+    return int(match[1]), int(match[2]) or None
 
 
 def _usage(rows: list[dict[str, str]], allocations: list[dict[str, str]]) -> Usage:
@@ -133,7 +147,7 @@ def _usage(rows: list[dict[str, str]], allocations: list[dict[str, str]]) -> Usa
             cpu_seconds=sum(parse_elapsed(row["TotalCPU"]) for row in allocations if row["TotalCPU"]),
             max_rss_bytes=max(memory, default=None),
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UnreadableAnswer(f"sacct's figures for job {rows[0]['JobID']} can't be read: {error}") from error
 
 
@@ -143,7 +157,7 @@ def parse_memory(text: str) -> int:
     Raises:
         ValueError: ``text`` is no such size.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", text.strip())
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no size as sacct writes it")
     factor: int = 1024 ** " KMGTP".index(match[2] or " ")
@@ -154,16 +168,21 @@ def find_tagged(stdout: str, key: str) -> str | None:
     """Return the id of the job that carries ``key``, in squeue's or sacct's list of tags, or None.
 
     Sites that don't store comments in accounting (``AccountingStoreFlags``) still store the working directory, which
-    ends in ``/<key>/work``.
+    ends in ``/<key>/work``. The other jobs in the list may be anybody's work: their directories and comments may hold
+    bars, and comments go on in further lines.
 
     Raises:
         UnreadableAnswer: a line has not the asked fields.
     """
-    for line in filter(None, stdout.splitlines()):
+    begun = False
+    for line in filter(None, stdout.split("\n")):
         fields = line.split("|", 3)
         match = _JOB_ID.fullmatch(fields[0])
+        if begun and match is None:
+            continue
         if len(fields) != 4 or match is None:  # noqa: PLR2004 - the asked format
             raise UnreadableAnswer(f"the line {line[:200]!r} has not the form that was asked for")
-        if fields[3] == TAG_PREFIX + key or fields[2].endswith(f"/{key}/work"):
+        if line.endswith(f"|{TAG_PREFIX}{key}") or fields[2].endswith(f"/{key}/work"):
             return match["base"]
+        begun = True
     return None

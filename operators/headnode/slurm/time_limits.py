@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-_NOTATION = re.compile(r"(?:(?P<days>\d{1,4})-)?(?P<first>\d{1,6})(?::(?P<second>\d{1,6}))?(?::(?P<third>\d{1,6}))?")
+_NOTATION = re.compile(
+    r"(?:(?P<days>[0-9]{1,4})-)?(?P<first>[0-9]{1,6})(?::(?P<second>[0-9]{1,6}))?(?::(?P<third>[0-9]{1,6}))?"
+)
 
 
 def parse_time_limit(text: str) -> timedelta:
@@ -52,7 +54,7 @@ def parse_elapsed(text: str) -> float:
     Raises:
         ValueError: ``text`` is no such duration.
     """
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text.strip())
+    match = re.fullmatch(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+(?:\.[0-9]+)?)", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no duration as sacct writes it")
     days, hours, minutes, seconds = match.groups()
