@@ -14,7 +14,7 @@ from headnode.slurm.jobspec import JobSpec
 
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:;/@%+=~\[\]&|*-]+")
 _SHELL = re.compile(r"#!\s*/(?:usr/)?(?:bin/)?(?:env\s+)?(?:/?(?:bin/)?)(?:ba|da|k|z)?sh\b.*")
-_ARRAY_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:--array\b|-a\b)", re.MULTILINE)
+_ARRAY_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:--array\b|-a)", re.MULTILINE)
 
 _PROLOGUE = """\
 export HEADNODE_DIRECTORY="${PWD%/work}"
@@ -47,7 +47,7 @@ def render_script(spec: JobSpec) -> str:
     if author_directives.strip():
         lines.append(author_directives.rstrip("\n"))
     lines += ["", _PROLOGUE.rstrip("\n")]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(spec.env.items())]
+    lines += [f"export {name}={_quoted(value)}" for name, value in sorted(spec.env.items())]
     if spec.setup:
         lines += ["", spec.setup.rstrip("\n")]
     lines += ["", body.rstrip("\n") if spec.script is not None else render_command(spec.command)]
@@ -58,19 +58,24 @@ def render_command(command: list[str] | str | None) -> str:
     """Return the command as shell text: a list is quoted element by element, a text is the author's own shell text."""
     if command is None:
         return ""
-    return command.rstrip("\n") if isinstance(command, str) else shlex.join(command)
+    return command.rstrip("\n") if isinstance(command, str) else " ".join(map(_quoted, command))
+
+
+def _quoted(value: str) -> str:
+    # Slurm refuses a script with DOS line breaks in it, but forms in browsers send them.
+    return shlex.quote(value).replace("\r", """'"$(printf '\\r')"'""")
 
 
 def asks_for_array(spec: JobSpec) -> bool:
     """Whether Slurm makes a job array of it, by an option or by a directive in the author's script."""
-    return spec.is_array or bool(spec.script and _ARRAY_DIRECTIVE.search(spec.script))
+    return spec.is_array or bool(spec.script and _ARRAY_DIRECTIVE.search(_split_author_script(spec.script)[0]))
 
 
 def _split_author_script(script: str) -> tuple[str, str]:
     """Return the leading comment block with its shebang, and the rest."""
     if "\r\n" in script:
         raise JobSpecError("script", "has DOS line breaks (\\r\\n), which Slurm refuses; save it with Unix line breaks")
-    lines = script.lstrip("\n").splitlines(keepends=True)
+    lines = re.findall(r"[^\n]*\n|[^\n]+", script.lstrip("\n"))
     if lines and lines[0].startswith("#!"):
         if not _SHELL.match(lines[0]):
             raise JobSpecError(
