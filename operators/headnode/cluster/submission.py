@@ -56,7 +56,9 @@ class Superseded(CommandRefused):
     """A later try of the task has taken over; this one must not submit any more."""
 
 
+# sbatch hands its umask on to the job, which must have the user's own.
 _STEP: Final = r"""
+mask=$(umask)
 umask 077
 mkdir -p "$task" 2>/dev/null || { echo "unwritable $task"; return 0; }
 exec 9>>"$task/.lock" || { echo "unwritable $task"; return 0; }
@@ -104,8 +106,8 @@ if [ -n "$code" ]; then cp -R "$root/code/$code/." "$job/work/" || { echo "unwri
 printf '%s' "$script" > "$job/script.sh" && echo $((attempt + 1)) > "$job/submitting" \
   || { echo "unwritable $job"; return 0; }
 cd "$job/work" || return 0
-sbatch --parsable --chdir="$job/work" --output="$job/output.log" --open-mode=append --comment="$tag" \
-  "$job/script.sh" >"$job/sbatch.out" 2>"$job/sbatch.err" 9>&-
+(umask "$mask"; sbatch --parsable --chdir="$job/work" --output="$job/output.log" --open-mode=append \
+  --comment="$tag" "$job/script.sh") >"$job/sbatch.out" 2>"$job/sbatch.err" 9>&-
 status=$?
 id=$(sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p' "$job/sbatch.out" | tail -n 1)
 if [ $status -eq 0 ] && [ -n "$id" ]; then
