@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -56,7 +57,7 @@ def main(
     workers: Annotated[int, typer.Option(help="LocalExecutor's processes")] = 8,
 ) -> None:
     """Measure and print a table; put it into bench/RESULTS.md with the line above it."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     with tempfile.TemporaryDirectory(prefix="hnb") as folder:
         cluster = SlurmCluster.start(Path(folder, "c"), cpus_per_node=64)
         try:
