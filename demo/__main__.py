@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console
 
@@ -27,6 +28,7 @@ from headnode.testing import SlurmCluster
 from headnode.testing.airflow import PrivateAirflow
 
 DAG_ID = "landcover_map"
+RUN_PREFIX = "demo-"
 RUN_SECONDS = 1800
 INTERRUPTED = 130
 
@@ -88,7 +90,9 @@ def _make_map(options: argparse.Namespace, console: Console, say: Say, started: 
     cluster = start_cluster(say)
     airflow = start_airflow(cluster, host, say)
     say(f"Airflow is ready at {airflow.url}")
-    run_id = airflow.trigger_dag(DAG_ID, conf={"year": options.year})
+    end_interrupted_runs(airflow, say)
+    run_id = f"{RUN_PREFIX}{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    airflow.trigger_dag(DAG_ID, run_id=run_id, conf={"year": options.year})
     say(f"DAG {DAG_ID} runs for {options.year}: {airflow.url}/dags/{DAG_ID}/runs/{run_id}")
     with RunProgress(airflow, DAG_ID, run_id, console, started=started) as progress:
         state = progress.follow(timeout_seconds=RUN_SECONDS)
@@ -98,6 +102,16 @@ def _make_map(options: argparse.Namespace, console: Console, say: Say, started: 
     say("the map is made")
     report_success(airflow, DAG_ID, run_id, console)
     return 0
+
+
+def end_interrupted_runs(airflow: PrivateAirflow, say: Say) -> None:
+    """Mark runs of an interrupted demonstration as failed: the DAG has one run at a time, the new one would wait."""
+    airflow.wait_for_dag(DAG_ID)
+    query = {"state": ["running", "queued"], "limit": 100}
+    for run in airflow.api("GET", f"/dags/{DAG_ID}/dagRuns", params=query)["dag_runs"]:
+        if run["dag_run_id"].startswith(RUN_PREFIX):
+            say(f"ending the interrupted run {run['dag_run_id']}")
+            airflow.set_run_state(DAG_ID, run["dag_run_id"], "failed")
 
 
 def _stop(console: Console) -> int:
