@@ -48,7 +48,7 @@ class JobPlace:
         identity = "\0".join((labels.dag_id, labels.run_id, labels.task_id, str(labels.map_index)))
         digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
         mapped = f".{labels.map_index}" if labels.map_index >= 0 else ""
-        readable = re.sub(r"[^A-Za-z0-9._-]", "_", f"{labels.dag_id}.{labels.task_id}")[:80].lstrip(".")
+        readable = re.sub(r"[^A-Za-z0-9._-]", "_", f"{labels.dag_id}.{labels.task_id}")[:80].lstrip(".-") or "task"
         return f"{readable}{mapped}.{digest}"
 
     def shell_variables(self) -> str:

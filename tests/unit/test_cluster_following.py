@@ -1,0 +1,188 @@
+"""Following a job: success is what accounting says, loss comes after long silence, and requeueing takes ends back."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from headnode.cluster.following import (
+    LOST_AFTER_SECONDS,
+    AskAccounting,
+    Ended,
+    Followed,
+    Lost,
+    Wait,
+    next_interval,
+    observe_accounting,
+    observe_queue,
+)
+from headnode.slurm.answers import AccountingEntry, QueueEntry
+from headnode.slurm.record import Usage
+from headnode.slurm.states import JobState, phase_of
+
+JOB = Followed(job_id="7")
+REVOCABLE = (JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL)
+
+states = st.sampled_from(JobState)
+
+
+def queued(state: JobState, reason: str | None = None, nodes: str | None = None) -> QueueEntry:
+    """Return what squeue says of job 7."""
+    return QueueEntry(job_id="7", state=state, state_word=state.value, reason=reason, nodes=nodes)
+
+
+def accounted(state: JobState, nodes: str | None = None) -> AccountingEntry:
+    """Return what sacct says of job 7."""
+    return AccountingEntry(
+        job_id="7",
+        state=state,
+        state_word=state.value,
+        exit_code=0,
+        signal=None,
+        nodes=nodes,
+        usage=Usage(),
+        elements=1,
+        failed_elements=0,
+    )
+
+
+def test_a_queued_job_is_waited_for():
+    """State, reason and nodes are kept; the nodes stay known when squeue no longer shows them."""
+    seen, decision = observe_queue(JOB, queued(JobState.PENDING, reason="Priority"))
+    assert decision == Wait()
+    assert (seen.state_word, seen.reason, seen.nodes) == ("PENDING", "Priority", None)
+    seen, _ = observe_queue(seen, queued(JobState.RUNNING, nodes="n1"))
+    seen, _ = observe_queue(seen, queued(JobState.COMPLETING))
+    assert (seen.state, seen.reason, seen.nodes) == (JobState.COMPLETING, None, "n1")
+
+
+def test_a_job_that_left_the_queue_is_asked_of_accounting():
+    """Absence from squeue is neither an end nor a loss."""
+    assert observe_queue(JOB, None) == (JOB, AskAccounting())
+
+
+@given(states)
+def test_squeue_never_ends_a_job(state: JobState):
+    """Squeue shows ended jobs for a while; sacct has the last word."""
+    _, decision = observe_queue(JOB, queued(state))
+    assert decision == (AskAccounting() if phase_of(state).ended else Wait())
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if phase_of(state).ended and state not in REVOCABLE])
+def test_an_end_in_accounting_is_the_end(state: JobState):
+    """At the first look."""
+    entry = accounted(state, nodes="n1")
+    seen, verdict = observe_accounting(JOB, entry, now=0.0)
+    assert verdict == Ended(entry=entry)
+    assert (seen.state, seen.nodes) == (state, "n1")
+
+
+@pytest.mark.parametrize("state", REVOCABLE)
+def test_a_revocable_end_counts_when_it_is_seen_twice(state: JobState):
+    """Between the looks Slurm may requeue the job, and then it goes on under the same id."""
+    seen, verdict = observe_accounting(JOB, accounted(state), now=0.0)
+    assert verdict == Wait()
+    _, verdict = observe_accounting(seen, accounted(state), now=10.0)
+    assert verdict == Ended(entry=accounted(state))
+    again, decision = observe_queue(seen, queued(JobState.PENDING, reason="BeginTime"))
+    assert decision == Wait()
+    _, verdict = observe_accounting(again, accounted(state), now=20.0)
+    assert verdict == Wait()
+
+
+def test_a_job_that_nobody_knows_is_lost_after_a_long_time():
+    """Slurmctld hands its records over with a delay that no document bounds."""
+    seen, verdict = observe_accounting(JOB, None, now=100.0)
+    assert verdict == Wait()
+    seen, verdict = observe_accounting(seen, None, now=100.0 + LOST_AFTER_SECONDS - 1)
+    assert verdict == Wait()
+    _, verdict = observe_accounting(seen, None, now=100.0 + LOST_AFTER_SECONDS)
+    assert verdict == Lost()
+
+
+def test_a_job_that_is_seen_again_is_not_missing():
+    """The time begins anew."""
+    seen, _ = observe_accounting(JOB, None, now=0.0)
+    seen, _ = observe_queue(seen, queued(JobState.RUNNING))
+    _, verdict = observe_accounting(seen, None, now=LOST_AFTER_SECONDS + 1)
+    assert verdict == Wait()
+
+
+@pytest.mark.parametrize("state", [state for state in JobState if not phase_of(state).ended])
+def test_an_unfinished_job_in_accounting_is_waited_for(state: JobState):
+    """Accounting lags behind: however long it says so, the job is neither ended nor lost."""
+    seen, _ = observe_accounting(JOB, accounted(state), now=0.0)
+    _, verdict = observe_accounting(seen, accounted(state), now=10 * LOST_AFTER_SECONDS)
+    assert verdict == Wait()
+
+
+class FollowingMachine(RuleBasedStateMachine):
+    """Any order of looks: what the follower says must be what was shown to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.job = JOB
+        self.now = 0.0
+        self.unknown_since: float | None = None
+        self.verdict: object = Wait()
+        self.shown: AccountingEntry | None = None
+
+    @rule(seconds=st.floats(min_value=0, max_value=2 * LOST_AFTER_SECONDS))
+    def time_passes(self, seconds: float) -> None:
+        """Let the next look come later."""
+        self.now += seconds
+
+    @rule(state=states)
+    def squeue_shows(self, state: JobState) -> None:
+        """Find the job in the queue."""
+        self.job, self.verdict = observe_queue(self.job, queued(state))
+        if self.verdict == Wait():
+            self.unknown_since = None
+
+    @rule(entry=st.none() | states.map(accounted))
+    def sacct_says(self, entry: AccountingEntry | None) -> None:
+        """Look for the job in accounting, since the queue has it not."""
+        self.shown = entry
+        self.job, decision = observe_queue(self.job, None)
+        assert decision == AskAccounting()
+        if self.unknown_since is None and (entry is None or not phase_of(entry.state).ended):
+            self.unknown_since = self.now
+        self.job, self.verdict = observe_accounting(self.job, entry, self.now)
+
+    @invariant()
+    def an_end_was_shown(self) -> None:
+        """Never a success that accounting did not show, never a loss before its time."""
+        if isinstance(self.verdict, Ended):
+            assert self.verdict.entry is self.shown
+            assert phase_of(self.verdict.entry.state).ended
+        if isinstance(self.verdict, Lost):
+            assert self.shown is None
+            assert self.unknown_since is not None
+            assert self.now - self.unknown_since >= LOST_AFTER_SECONDS
+
+
+TestFollowing = FollowingMachine.TestCase
+
+seconds = st.floats(min_value=0.1, max_value=1e4)
+
+
+@given(st.floats(min_value=0, max_value=1e6), st.booleans(), seconds, seconds)
+def test_intervals_stay_in_their_bounds(previous: float, changed, one: float, other: float):
+    """Never faster than the fastest, never slower than the slowest; the fastest after a change."""
+    fastest, slowest = sorted((one, other))
+    interval = next_interval(previous, changed=changed, fastest=fastest, slowest=slowest)
+    assert fastest <= interval <= slowest
+    assert not changed or interval == fastest
+
+
+def test_intervals_grow_to_the_slowest():
+    """While nothing changes each is a quarter longer than the one before."""
+    interval, intervals = 10.0, []
+    for _ in range(10):
+        interval = next_interval(interval, changed=False, fastest=10.0, slowest=60.0)
+        intervals.append(interval)
+    assert intervals[0] == pytest.approx(12.5)
+    assert intervals == sorted(intervals)
+    assert math.isclose(intervals[-1], 60.0)
