@@ -9,6 +9,21 @@ PIP_INSTALL = $(shell command -v uv >/dev/null 2>&1 && echo "uv pip install -q -
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server openssh-client mariadb-server rsync python3-venv
 BROWSER_PACKAGES := chromium
 
+define MAKE_VENV
+test -x $(1)/bin/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+{ echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.11 ..." >&2; exit 1; }; \
+$(PYTHON) -m venv $(1); }
+endef
+
+define INSTALL_PACKAGES
+missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done | xargs); \
+if [ -n "$$missing" ]; then echo "installing $$missing"; \
+{ $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+apt-get install -qq -y --no-install-recommends $$missing >/dev/null; } || \
+{ echo "These Debian packages are needed and could not be installed: $$missing" >&2; \
+echo "Have them installed by whoever administers this machine, or use containers: make up" >&2; exit 1; }; fi
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help packages demo stop browser test lint bench clean
 
@@ -16,20 +31,23 @@ help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 packages:  ## install Debian's Slurm, MariaDB and OpenSSH (asks for sudo where needed)
-	@missing=$$(for p in $(SYSTEM_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	if [ -n "$$missing" ]; then echo "installing" $$missing; $(SUDO) apt-get update -qq && \
-	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; fi
+	@$(call INSTALL_PACKAGES,$(SYSTEM_PACKAGES))
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "building the Airflow environment in $(VENV)"
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(call MAKE_VENV,$(VENV))
+	@$(call PIP_INSTALL,$(VENV)) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	@echo "adding what tests need to $(VENV)"
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check 'pip>=25.1'  # knows --group; Debian 12's does not
-	@$(call PIP_INSTALL,$(VENV)) -c constraints.txt -e . --group dev
+	@$(call PIP_INSTALL,$(VENV)) -c constraints.txt --group dev
 	@touch $@
 
 $(JOBS_VENV)/.installed: dags/landcover/requirements.lock
 	@echo "building the jobs' environment in $(JOBS_VENV)"
-	@test -x $(JOBS_VENV)/bin/python || $(PYTHON) -m venv $(JOBS_VENV)
+	@$(call MAKE_VENV,$(JOBS_VENV))
 	@export UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}"; $(call PIP_INSTALL,$(JOBS_VENV)) -r $<
 	@touch $@
 
@@ -41,7 +59,7 @@ stop:  ## end everything that `make demo` started
 	@if [ -d .demo ]; then $(VENV)/bin/python -m demo stop; else echo "nothing to stop"; fi
 
 test: packages browser  ## run every test, on real parts
-	@$(MAKE) -s -j2 $(VENV)/.installed $(JOBS_VENV)/.tested
+	@$(MAKE) -s -j2 $(VENV)/.tested $(JOBS_VENV)/.tested
 	$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs
 	$(VENV)/bin/python -m pytest
 
@@ -50,10 +68,9 @@ $(JOBS_VENV)/.tested: $(JOBS_VENV)/.installed tests/jobs/requirements.txt
 	@touch $@
 
 browser:
-	@command -v chromium >/dev/null 2>&1 || { $(SUDO) apt-get update -qq && \
-	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(BROWSER_PACKAGES) >/dev/null; }
+	@$(call INSTALL_PACKAGES,$(BROWSER_PACKAGES))
 
-lint: $(VENV)/.installed  ## style, types and the layers
+lint: packages $(VENV)/.tested  ## style, types and the layers
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from demo.place import AIRFLOW, DAGS, DATA, JOBS_PYTHON, REPOSITORY, DemoError, cluster_directory
+from demo.place import AIRFLOW, DAGS, DATA, JOBS_PYTHON, REPOSITORY, STATE, DemoError, cluster_directory
 from headnode.testing import SlurmCluster, lifecycle
 from headnode.testing.airflow import AirflowStartError, PrivateAirflow
 from headnode.testing.airflow_settings import LOOPBACK, STATE_FILE, port_is_free
@@ -41,7 +41,7 @@ def start_airflow(cluster: SlurmCluster, host: str, say: Say) -> PrivateAirflow:
         "HEADNODE_LANDCOVER_SCHEDULE": "none",
         "AIRFLOW__API__INSTANCE_NAME": "headnode demo",
     }
-    connections = {"slurm_default": cluster.airflow_connection_json("slurm")}
+    connections = {"slurm_default": _connection(cluster)}
     running = _running_airflow(say)
     if running:
         settings = running.settings
@@ -61,6 +61,13 @@ def start_airflow(cluster: SlurmCluster, host: str, say: Say) -> PrivateAirflow:
     )
     airflow.detach()
     return airflow
+
+
+def _connection(cluster: SlurmCluster) -> str:
+    """Give the connection as Airflow reads it from JSON: asked often, because the jobs are short and nobody else is there."""
+    connection = json.loads(cluster.airflow_connection_json("slurm"))
+    connection["extra"] |= {"poll_seconds": 2, "poll_max_seconds": 5, "work_directory": str(STATE / "jobs")}
+    return json.dumps(connection)
 
 
 def stop_everything(say: Say) -> None:
