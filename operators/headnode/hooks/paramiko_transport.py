@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
 import paramiko
 from airflow.providers.ssh.hooks.ssh import SSHHook
+from airflow.sdk.exceptions import AirflowException
 from paramiko.hostkeys import HostKeyEntry
 
 from headnode.errors import AuthenticationRefused, CommandTimedOut, ConnectionLost, HostKeyRefused, HostUnreachable
@@ -60,19 +63,40 @@ class ParamikoTransport:
         where = f"{settings.username}@{settings.host}:{settings.port} (connection {settings.conn_id!r})"
         try:
             self._client = _hook(settings).get_conn()
+        except FileNotFoundError as error:
+            raise AuthenticationRefused(
+                f"no login at {where}: the file {error.filename!r} that the connection names is not on this machine"
+            ) from error
+        except AirflowException as error:
+            raise AuthenticationRefused(
+                f"no login at {where}: {error} Check the key and its passphrase in the Airflow connection."
+            ) from error
         except (paramiko.BadHostKeyException, paramiko.SSHException) as error:
             if isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException):
                 raise AuthenticationRefused(f"{where} refused the login: {error}. Check user name and key.") from error
             if isinstance(error, paramiko.BadHostKeyException) or "not found in known_hosts" in str(error):
-                raise HostKeyRefused(
-                    f"the host key of {where} is not the known one, or none is known: {error}. `ssh-keyscan -p"
-                    f" {settings.port} {settings.host}` prints the host's keys; compare them with what the site"
-                    " publishes, then put '<type> <key>' into the connection's host_key extra."
-                ) from error
+                raise _host_key_refused(settings, str(error)) from error
             raise HostUnreachable(f"{where} can't be reached: {error}") from error
         except (OSError, EOFError) as error:
             raise HostUnreachable(f"{where} can't be reached: {error}") from error
+        self._check_host_key(self._client)
         return self._client
+
+    def _check_host_key(self, client: paramiko.SSHClient) -> None:
+        """Hold the host to the connection's own key: paramiko asks the user's known_hosts file first."""
+        expected = _known_host_keys(self.settings)
+        transport = client.get_transport()
+        if expected and (transport is None or transport.get_remote_server_key() not in expected):
+            self.close()
+            raise _host_key_refused(self.settings, "it is not the key that the connection names")
+
+
+def _host_key_refused(settings: SSHSettings, problem: str) -> HostKeyRefused:
+    return HostKeyRefused(
+        f"the host key of {settings.host}:{settings.port} (connection {settings.conn_id!r}) is not the known one, or"
+        f" none is known: {problem}. `ssh-keyscan -p {settings.port} {settings.host}` prints the host's keys; compare"
+        " them with what the site publishes, then put '<type> <key>' into the connection's host_key extra."
+    )
 
 
 def _hook(settings: SSHSettings) -> SSHHook:
@@ -88,7 +112,9 @@ def _hook(settings: SSHSettings) -> SSHHook:
         host_proxy_cmd=settings.host_proxy_cmd,
         conn_retry_attempts=1,  # whoever asks decides whether to try again
     )
-    hook.look_for_keys = settings.look_for_keys
+    # The hook has read ~/.ssh/config by now, but that of whoever runs Airflow must not change where this leads.
+    hook.host_proxy_cmd, hook.key_file = settings.host_proxy_cmd, settings.key_file
+    hook.look_for_keys = settings.look_for_keys and settings.key_file is None and settings.private_key is None
     hook.compress = settings.compress
     if settings.private_key is not None:
         hook.pkey = hook._pkey_from_private_key(  # noqa: SLF001 - the provider's own reader of keys in connections
@@ -98,47 +124,67 @@ def _hook(settings: SSHSettings) -> SSHHook:
         text = Path(settings.key_file).expanduser().read_text()
         hook.pkey = hook._pkey_from_private_key(text, passphrase=settings.private_key_passphrase)  # noqa: SLF001
         hook.key_file = None
-    hook.host_key = _known_host_key(settings)  # type: ignore[assignment]
+    hook.host_key = next(iter(_known_host_keys(settings)), None)  # type: ignore[assignment]
     return hook
 
 
-def _known_host_key(settings: SSHSettings) -> paramiko.PKey | None:
-    """Return the key to expect; None leaves it to the user's own known_hosts file."""
+def _known_host_keys(settings: SSHSettings) -> list[paramiko.PKey]:
+    """Return the keys of which the host must have one; none leaves it to the user's own known_hosts file."""
     if settings.host_key is not None:
         name, data = settings.host_key.split()
         entry = HostKeyEntry.from_line(f"{settings.host} {name} {data}")
         if entry is None or entry.key is None:
             raise HostKeyRefused(f"the host_key of connection {settings.conn_id!r} can't be read")
-        return entry.key
+        return [entry.key]
     if settings.known_hosts is not None:
         known = paramiko.HostKeys(str(Path(settings.known_hosts).expanduser()))
         name = settings.host if settings.port == 22 else f"[{settings.host}]:{settings.port}"  # noqa: PLR2004 - ssh
         found = known.lookup(name)
         if not found:
-            raise HostKeyRefused(f"{settings.known_hosts} holds no key of {name} (connection {settings.conn_id!r})")
-        return next(iter(found.values()))
-    return None
+            raise _host_key_refused(settings, f"{settings.known_hosts} holds no key of {name}")
+        return list(found.values())
+    return []
 
 
 def _run_on(client: paramiko.SSHClient, command: Command) -> Answer:
     transport = client.get_transport()
     if transport is None:
         raise paramiko.SSHException("the connection is closed")
+    deadline = time.monotonic() + command.timeout_seconds
     channel = transport.open_session(timeout=command.timeout_seconds)
-    try:
-        channel.settimeout(command.timeout_seconds)
-        channel.exec_command(command.text.encode())
-        channel.sendall(command.stdin)
-        channel.shutdown_write()
-        stdout, stderr = _read(channel.recv), _read(channel.recv_stderr)
-        if not channel.status_event.wait(command.timeout_seconds):
-            raise TimeoutError
-        status = channel.recv_exit_status()
-    finally:
-        channel.close()
-    if status < 0:
+    # Both streams are read while standard input is sent: a command that fills one of them waits until it is read.
+    with ThreadPoolExecutor(2, thread_name_prefix="headnode-ssh") as readers:
+        try:
+            channel.exec_command(command.text.encode())
+            stdout, stderr = (readers.submit(_read, receive) for receive in (channel.recv, channel.recv_stderr))
+            _send(channel, command.stdin, deadline)
+            if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+            _, late = wait((stdout, stderr), max(0.0, deadline - time.monotonic()))
+            if late:
+                raise TimeoutError
+        finally:
+            channel.close()  # which ends the readers, too
+    if channel.exit_status < 0:
         raise paramiko.SSHException("it ended before the command did")
-    return Answer(stdout=stdout, stderr=stderr, exit_status=status)
+    return Answer(stdout=stdout.result(), stderr=stderr.result(), exit_status=channel.exit_status)
+
+
+def _send(channel: paramiko.Channel, stdin: bytes, deadline: float) -> None:
+    try:
+        while stdin:
+            channel.settimeout(max(0.001, deadline - time.monotonic()))
+            sent = channel.send(stdin)
+            if not sent:
+                return
+            stdin = stdin[sent:]
+        channel.shutdown_write()
+    except TimeoutError:
+        raise
+    except OSError:
+        # A command may end without reading; what became of it, its exit status tells.
+        if not channel.closed:
+            raise
 
 
 def _read(receive: Callable[[int], bytes]) -> bytes:
