@@ -64,7 +64,7 @@ def start_airflow(cluster: SlurmCluster, host: str, say: Say) -> PrivateAirflow:
 
 
 def _connection(cluster: SlurmCluster) -> str:
-    """Give the connection as Airflow reads it from JSON: asked often, because the jobs are short and nobody else is there."""
+    """Give the connection as Airflow reads it from JSON; short jobs on an own cluster may be asked for often."""
     connection = json.loads(cluster.airflow_connection_json("slurm"))
     connection["extra"] |= {"poll_seconds": 2, "poll_max_seconds": 5, "work_directory": str(STATE / "jobs")}
     return json.dumps(connection)
