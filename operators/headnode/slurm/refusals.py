@@ -6,6 +6,7 @@ and ``src/common/slurm_protocol_api.c``.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from typing import Final
 
@@ -81,6 +82,7 @@ _MESSAGES: Final[tuple[tuple[Refusal, tuple[str, ...]], ...]] = (
             "Pathname of a file, directory or other parameter too long",
             "Job script not specified",
             "Environment is missing in job",
+            "without the current working directory specified",
             "Access denied to requested reservation",
             "Requested reservation is invalid",
             "Unable to open file",
@@ -98,9 +100,19 @@ _MESSAGES: Final[tuple[tuple[Refusal, tuple[str, ...]], ...]] = (
 )
 
 
+_VERDICT: Final = re.compile(r"Batch job submission failed: (.*)")
+_JOB_ID: Final = re.compile(r"^[0-9]+(?:;\S*)?$", re.MULTILINE)
+
+
 def classify_refusal(text: str) -> Refusal:
-    """Return what sbatch's output ``text`` means; whatever is not known may have submitted a job."""
-    folded = text.casefold()
+    """Return what sbatch's output ``text`` means; whatever is not known may have submitted a job.
+
+    sbatch tries again by itself, so that its last verdict alone counts where it gives one.
+    """
+    if _JOB_ID.search(text):
+        return Refusal.OUTCOME_UNKNOWN
+    verdicts = _VERDICT.findall(text)
+    folded = (verdicts[-1] if verdicts else text).casefold()
     for refusal, messages in _MESSAGES:
         if any(message.casefold() in folded for message in messages):
             return refusal
