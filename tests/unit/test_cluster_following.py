@@ -33,7 +33,7 @@ def queued(state: JobState, reason: str | None = None, nodes: str | None = None)
     return QueueEntry(job_id="7", state=state, state_word=state.value, reason=reason, nodes=nodes)
 
 
-def accounted(state: JobState, nodes: str | None = None) -> AccountingEntry:
+def accounted(state: JobState, nodes: str | None = None, elements: int = 0) -> AccountingEntry:
     """Return what sacct says of job 7."""
     return AccountingEntry(
         job_id="7",
@@ -43,8 +43,9 @@ def accounted(state: JobState, nodes: str | None = None) -> AccountingEntry:
         signal=None,
         nodes=nodes,
         usage=Usage(),
-        elements=1,
+        elements=elements or 1,
         failed_elements=0,
+        is_compound=bool(elements),
     )
 
 
@@ -90,6 +91,21 @@ def test_a_revocable_end_counts_when_it_is_seen_twice(state: JobState):
     assert decision == Wait()
     _, verdict = observe_accounting(again, accounted(state), now=20.0)
     assert verdict == Wait()
+
+
+def test_an_array_has_ended_when_no_more_elements_come():
+    """Accounting hears of the elements one by one: what the first ones did is not what all did."""
+    one, all_three = accounted(JobState.COMPLETED, elements=1), accounted(JobState.FAILED, elements=3)
+    seen, verdict = observe_accounting(JOB, one, now=0.0)
+    assert verdict == Wait()
+    seen, verdict = observe_accounting(seen, all_three, now=10.0)
+    assert verdict == Wait()
+    seen, verdict = observe_accounting(seen, accounted(JobState.RUNNING, elements=3), now=20.0)
+    assert verdict == Wait()
+    seen, verdict = observe_accounting(seen, all_three, now=30.0)
+    assert verdict == Wait()
+    _, verdict = observe_accounting(seen, all_three, now=40.0)
+    assert verdict == Ended(entry=all_three)
 
 
 def test_a_job_that_nobody_knows_is_lost_after_a_long_time():

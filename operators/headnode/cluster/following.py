@@ -15,7 +15,8 @@ from headnode.slurm.states import JobState, phase_of
 
 # slurmctld hands its records to slurmdbd with a delay that no document bounds.
 LOST_AFTER_SECONDS: Final = 600.0
-# These ends are taken back when Slurm requeues the job; they count when they are seen twice.
+# These ends are taken back when Slurm requeues the job; they count when they are seen twice. So does the end of an
+# array: accounting hears of its elements one by one, and knows nothing of those of which it has not heard.
 _REVOCABLE: Final = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL})
 
 
@@ -29,7 +30,7 @@ class Followed:
     reason: str | None = None
     nodes: str | None = None
     missing_since: float | None = None
-    revocable_seen: bool = False
+    end_seen: tuple[JobState, int] | None = None  # with the number of elements
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def observe_queue(job: Followed, entry: QueueEntry | None) -> tuple[Followed, Wa
         reason=entry.reason,
         nodes=entry.nodes or job.nodes,
         missing_since=None,
-        revocable_seen=False,
+        end_seen=None,
     )
     return seen, Wait()
 
@@ -76,12 +77,13 @@ def observe_accounting(
     """Take in what sacct says of a job that squeue does not show; None is that it knows nothing of it."""
     if entry is None or not phase_of(entry.state).ended:
         since = now if job.missing_since is None else job.missing_since
-        job = replace(job, missing_since=since)
+        job = replace(job, missing_since=since, end_seen=None)
         if now - since >= LOST_AFTER_SECONDS and entry is None:
             return job, Lost()
         return job, Wait()
-    if entry.state in _REVOCABLE and not job.revocable_seen:
-        return replace(job, revocable_seen=True, state=entry.state, state_word=entry.state_word), Wait()
+    end = (entry.state, entry.elements)
+    if (entry.state in _REVOCABLE or entry.is_compound) and job.end_seen != end:
+        return replace(job, end_seen=end, state=entry.state, state_word=entry.state_word), Wait()
     return replace(job, state=entry.state, state_word=entry.state_word, reason=None, nodes=entry.nodes), Ended(
         entry=entry
     )

@@ -31,9 +31,10 @@ class QueueEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountingEntry:
-    """What accounting knows of a job, its array elements taken together.
+    """What accounting knows of a job, its array elements (or components) taken together.
 
-    ``exit_code`` and ``signal`` are those of the element (or job) whose state speaks for the whole.
+    ``is_compound`` tells that there are such parts, of which accounting may not have heard all yet. ``exit_code`` and
+    ``signal`` are those of the element (or job) whose state speaks for the whole.
     """
 
     job_id: str
@@ -45,6 +46,7 @@ class AccountingEntry:
     usage: Usage
     elements: int
     failed_elements: int
+    is_compound: bool = False
 
 
 def parse_submitted(stdout: str) -> str:
@@ -123,6 +125,7 @@ def _accounting_entry(job_id: str, rows: list[dict[str, str]]) -> AccountingEntr
         usage=_usage(rows, allocations),
         elements=len(allocations),
         failed_elements=sum(phase_of(element) is Phase.FAILED for element in states),
+        is_compound=any(row["JobID"] != job_id for row in allocations),
     )
 
 
