@@ -134,9 +134,9 @@ class SlurmJobOperator(BaseOperator):
     def _check_literals(self) -> frozenset[str]:
         """Check what is known when the DAG is parsed, by the same function as in ``execute``; return the rest."""
         fields = {name: getattr(self, name) for name in SPEC_FIELDS}
-        known, templated = drop_templated({**fields, "job_name": self.job_name or "job"})
+        known, templated = drop_templated(fields)
         try:
-            parse_jobspec(known)
+            parse_jobspec({**known, "job_name": known.get("job_name") or "rendered later"})
             if self.code is not None and not is_templated(self.code) and (dag := self._dag) is not None:
                 resolve_code_folder(self.code, dag.fileloc)
         except JobSpecError as error:

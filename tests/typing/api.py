@@ -1,0 +1,91 @@
+"""The public API, as type checkers of other repositories see it: checked by mypy, never run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, assert_type
+
+from airflow.sdk import DAG, Asset
+
+import headnode
+from headnode import SlurmHook, SlurmJobOperator, SlurmJobSensor, SlurmJobTrigger
+from headnode.errors import HeadnodeError, JobSpecError
+from headnode.slurm.record import JobRecord
+from headnode.ssh.settings import ClusterSettings
+
+version: str = headnode.__version__
+
+with DAG("typed", schedule=None):
+    train = SlurmJobOperator(
+        task_id="train",
+        slurm_conn_id="my_cluster",
+        command=["python", "-m", "train", "--epochs", "{{ params.epochs }}"],
+        script=None,
+        job_name="training",
+        partition="gpu",
+        account=None,
+        qos=None,
+        time_limit="01:00:00",
+        nodes=2,
+        ntasks=None,
+        ntasks_per_node=1,
+        cpus_per_task=4,
+        gpus_per_node=0,
+        memory="8G",
+        sbatch_options={"constraint": "a100", "exclusive": True},
+        setup="source ~/venv/bin/activate",
+        env={"OMP_NUM_THREADS": "4", "SEED": 1},
+        code="jobs",
+        start_from_trigger=False,
+        outage_tolerance=timedelta(hours=1),
+        retries=2,
+        outlets=[Asset("model://trained")],
+    )
+    text = SlurmJobOperator(task_id="text", command="hostname; nproc", time_limit=timedelta(minutes=5), nodes="{{ 2 }}")
+    script = SlurmJobOperator(task_id="script", script="#!/bin/bash\nhostname\n")
+    minimal = SlurmJobOperator(task_id="minimal", command=("hostname",))
+    wait = SlurmJobSensor(
+        task_id="wait", slurm_conn_id="my_cluster", job_id="{{ 1 }}", timeout=timedelta(days=1), retries=1
+    )
+    train >> wait
+    SlurmJobOperator.partial(task_id="many").expand(command=[["hostname"], ["nproc"]])
+
+assert_type(train, SlurmJobOperator)
+assert_type(wait, SlurmJobSensor)
+
+# What can't be right is an error of types already; an ignore that is not needed is one, too.
+SlurmJobOperator(task_id="wrong", command=5)  # type: ignore[arg-type]
+SlurmJobOperator(task_id="wrong", command="true", time_limit=3600)  # type: ignore[arg-type]
+SlurmJobOperator("wrong", command="true")  # type: ignore[call-arg]
+SlurmJobSensor(task_id="wrong")  # type: ignore[call-arg]
+
+
+def ask(hook: SlurmHook) -> None:
+    """Use the hook as a notebook does."""
+    assert_type(SlurmHook("my_cluster"), SlurmHook)
+    assert_type(hook.settings, ClusterSettings)
+    assert_type(hook.job_state("17"), str | None)
+    assert_type(hook.test_connection(), tuple[bool, str])
+    hook.cancel("17")
+
+
+def read(xcom: dict[str, Any]) -> None:
+    """Read a job's record from XCom."""
+    record = JobRecord.model_validate(xcom)
+    assert_type(record.job_id, str)
+    assert_type(record.state, str)
+    assert_type(record.exit_code, int | None)
+    assert_type(record.usage.cpu_efficiency if record.usage else None, float | None)
+
+
+def refuse(error: JobSpecError) -> None:
+    """Handle what is found when a DAG is parsed."""
+    assert_type(error.field, str)
+    base: HeadnodeError | ValueError = error
+    assert_type(error.retryable, bool)
+    raise base
+
+
+def stored(trigger: SlurmJobTrigger) -> None:
+    """Read what Airflow stores while a task is deferred."""
+    assert_type(trigger.serialize(), tuple[str, dict[str, Any]])
