@@ -15,6 +15,7 @@ from headnode.errors import HeadnodeError
 
 ENDED_RUN_STATES = frozenset({"success", "failed"})
 POLL_SECONDS = 0.5
+DATABASE_RETRIES = 5
 PAGE = 100
 TaskInstance = dict[str, Any]
 
@@ -44,6 +45,11 @@ class AirflowApi:
         answer = self._send(method, f"/api/v2{path}", json, params)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._token = self._new_token()
+            answer = self._send(method, f"/api/v2{path}", json, params)
+        for _ in range(DATABASE_RETRIES):
+            if not _database_was_locked(answer):
+                break
+            time.sleep(POLL_SECONDS)
             answer = self._send(method, f"/api/v2{path}", json, params)
         if answer.is_error:
             raise AirflowApiError(
@@ -224,6 +230,11 @@ class AirflowApi:
             f"{t['task_id']}{'' if t['map_index'] < 0 else [t['map_index']]} {t['state']}"
             for t in self.task_instances(dag_id, run_id)
         )
+
+
+def _database_was_locked(answer: httpx.Response) -> bool:
+    """Tell whether SQLite, which has one writer at a time, gave up; nothing was changed then."""
+    return answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and "Database error" in answer.text
 
 
 def _quoted(name: str) -> str:
