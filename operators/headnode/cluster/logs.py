@@ -62,10 +62,18 @@ def read_logs(positions: Sequence[LogPosition]) -> Procedure[list[LogPiece]]:
         f"read_piece {shlex.quote(at.directory)} {'resume' if at.offset is None else at.offset}" for at in positions
     ]
     output = yield from ask(shell(_READ + "\n".join(calls), purpose="reading logs"))
-    lines = [line.split(" ") for line in output.stdout.splitlines() if line]
-    if len(lines) != len(positions) or any(len(line) != 3 for line in lines):  # noqa: PLR2004 - as printed above
+    lines = [line for line in output.stdout.split("\n") if line]
+    if len(lines) != len(positions):
         raise UnreadableAnswer(f"reading logs: {len(lines)} pieces came for {len(positions)} logs")
-    return [LogPiece(start=int(start), size=int(size), data=base64.b64decode(data)) for start, size, data in lines]
+    return [_parse_piece(line) for line in lines]
+
+
+def _parse_piece(line: str) -> LogPiece:
+    try:
+        start, size, data = line.split(" ")
+        return LogPiece(start=int(start), size=int(size), data=base64.b64decode(data, validate=True))
+    except ValueError as error:
+        raise UnreadableAnswer(f"reading logs: {line[:100]!r} is no piece of a log: {error}") from error
 
 
 def read_result(directory: str, *, is_array: bool) -> Procedure[Any]:
@@ -86,13 +94,15 @@ def read_result(directory: str, *, is_array: bool) -> Procedure[Any]:
     if output.status != 0:
         raise CommandRefused(f"the job's result in {directory} can't be read: {output.stderr.strip()[-300:]}")
     found: dict[int, Any] = {}
-    for name, _, content in (line.partition(" ") for line in output.stdout.splitlines() if line):
+    for name, _, content in (line.partition(" ") for line in output.stdout.split("\n") if line):
         if name == "large":
             raise JobFailed(
                 f"the job's result is {content} bytes long, and more than {MAX_RESULT_BYTES} don't go into an XCom:"
                 " write a file on the cluster and put its path into $HEADNODE_RESULT"
             )
         element = name.removeprefix("result.").removesuffix("json").rstrip(".")
+        if element and not (element.isascii() and element.isdigit()):
+            continue  # a file of the job's own
         found[int(element or 0)] = _parse_json(base64.b64decode(content), f"{directory}/{name}")
     if is_array:
         return [found[element] for element in sorted(found)] or None
