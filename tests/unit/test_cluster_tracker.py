@@ -1,0 +1,206 @@
+"""The tracker's loop with a host that a test plays: loss, outages, and who is told what."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from headnode.cluster.following import LOST_AFTER_SECONDS
+from headnode.cluster.tracker import JobOver, OutageBegan, OutageOver, StateSeen, Tracker
+from headnode.errors import ConnectionLost, HeadnodeError, JobLost, UnreadableAnswer
+from headnode.slurm.states import JobState
+from headnode.ssh.port import Answer
+
+
+class PlayedHost:
+    """Answers squeue and sacct from two variables; an error in their place is raised."""
+
+    host = "played"
+
+    def __init__(self):
+        self.queue = ""
+        self.accounting = ""
+        self.asked = []
+        self.closed = 0
+
+    async def run(self, command):
+        """Answer one command."""
+        await asyncio.sleep(0)
+        self.asked.append(command.purpose)
+        said = {"asking squeue": self.queue, "asking sacct": self.accounting}[command.purpose]
+        if isinstance(said, Exception):
+            raise said
+        return Answer(stdout=f"headnode:begin\n{said}\nheadnode:end:0\n".encode(), stderr=b"", exit_status=0)
+
+    async def close(self):
+        """Note that it was closed."""
+        self.closed += 1
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        """Return the time, which goes on a little each time."""
+        self.now += 0.001
+        return self.now
+
+
+def played(play):
+    """Run ``play(host, clock, tracker)`` with a fast tracker, and end the tracker with it."""
+
+    async def run():
+        host, clock = PlayedHost(), Clock()
+        tracker = Tracker(host, poll_seconds=0.01, poll_max_seconds=0.02, clock=clock)
+        try:
+            return await asyncio.wait_for(play(host, clock, tracker), 20)
+        finally:
+            if tracker._loop_task is not None:
+                tracker._loop_task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await tracker._loop_task
+
+    return asyncio.run(run())
+
+
+def running(*job_ids):
+    """Return squeue's words for running jobs."""
+    return "".join(f"{job_id}|{job_id}|RUNNING|n1|a|b|None\n" for job_id in job_ids)
+
+
+def completed(*job_ids):
+    """Return sacct's words for completed jobs."""
+    return "".join(f"{job_id}|COMPLETED|0:0|1|1|00:00:01||n1\n" for job_id in job_ids)
+
+
+async def next_of(events, kind):
+    """Return the next event of a kind."""
+    async for event in events:
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"no {kind.__name__} came")
+
+
+def test_from_the_queue_to_the_end():
+    """States are told when they change, the end last."""
+
+    async def play(host, _clock, tracker):
+        host.queue = running(7)
+        events = tracker.follow("7", outage_tolerance_seconds=60.0)
+        assert (await next_of(events, StateSeen)).job.nodes == "n1"
+        host.queue, host.accounting = "", completed(7)
+        assert (await next_of(events, JobOver)).entry.state is JobState.COMPLETED
+        assert [event async for event in events] == []
+        return host.asked
+
+    asked = played(play)
+    assert asked.count("asking sacct") == 1
+
+
+def test_a_hundred_jobs_are_one_question():
+    """Each interval has one squeue for all, and one sacct for those that left."""
+
+    async def play(host, _clock, tracker):
+        ids = [str(number) for number in range(1, 101)]
+        host.accounting = completed(*ids)
+
+        async def end_of(job_id):
+            return await next_of(tracker.follow(job_id, outage_tolerance_seconds=60.0), JobOver)
+
+        ends = await asyncio.gather(*(end_of(job_id) for job_id in ids))
+        assert [end.entry.job_id for end in ends] == ids
+        return host.asked
+
+    asked = played(play)
+    assert asked.count("asking sacct") <= asked.count("asking squeue") <= 3
+
+
+def test_a_job_that_nobody_knows_is_lost():
+    """After a long time, and never a success."""
+
+    async def play(host, clock, tracker):
+        events = tracker.follow("7", outage_tolerance_seconds=1e9)
+        end = asyncio.create_task(next_of(events, JobOver))
+        while host.asked.count("asking sacct") < 3:  # noqa: ASYNC110 - the tracker's own pace
+            await asyncio.sleep(0.01)
+        assert not end.done()
+        clock.now += LOST_AFTER_SECONDS
+        with pytest.raises(JobLost, match="job 7 on played is gone"):
+            await end
+
+    played(play)
+
+
+def test_an_outage_is_told_and_waited_out():
+    """Also answers that were cut are one; its end is told with how long it took."""
+
+    async def play(host, clock, tracker):
+        host.queue = running(7)
+        events = tracker.follow("7", outage_tolerance_seconds=1e6)
+        await next_of(events, StateSeen)
+        host.queue = ConnectionLost("the host is down")
+        assert "down" in str((await next_of(events, OutageBegan)).error)
+        host.queue = "7|7|RUNN"
+        clock.now += 500
+        await asyncio.sleep(0.1)
+        host.queue = running(7)
+        assert (await next_of(events, OutageOver)).seconds >= 500
+        host.queue = UnreadableAnswer("cut")
+        await next_of(events, OutageBegan)
+        host.queue, host.accounting = "", completed(7)
+        assert (await next_of(events, JobOver)).entry.state is JobState.COMPLETED
+
+    played(play)
+
+
+def test_each_has_a_tolerance_of_its_own():
+    """One gives up, the other waits and sees the end."""
+
+    async def play(host, clock, tracker):
+        host.queue = running(7, 8)
+        patient = tracker.follow("7", outage_tolerance_seconds=1e6)
+        other = tracker.follow("8", outage_tolerance_seconds=100.0)
+        await next_of(patient, StateSeen)
+        await next_of(other, StateSeen)
+        host.queue = ConnectionLost("the host is down")
+        await next_of(patient, OutageBegan)
+        clock.now += 200
+        with pytest.raises(ConnectionLost, match="down"):
+            await next_of(other, JobOver)
+        host.queue, host.accounting = "", completed(7)
+        assert (await next_of(patient, JobOver)).entry.state is JobState.COMPLETED
+
+    played(play)
+
+
+def test_an_error_of_ours_reaches_everybody():
+    """A defect ends waiting with what it was, instead of waiting for ever."""
+
+    async def play(host, _clock, tracker):
+        host.queue = RuntimeError("a defect")
+        with pytest.raises(HeadnodeError, match=r"following jobs on played failed: RuntimeError\('a defect'\)"):
+            await next_of(tracker.follow("7", outage_tolerance_seconds=60.0), JobOver)
+        host.queue, host.accounting = "", completed(8)
+        again = tracker.follow("8", outage_tolerance_seconds=60.0)
+        assert (await next_of(again, JobOver)).entry.state is JobState.COMPLETED
+
+    played(play)
+
+
+def test_nobody_waits_any_more():
+    """A follower that is closed is asked about no more."""
+
+    async def play(host, _clock, tracker):
+        host.queue = running(7)
+        events = tracker.follow("7", outage_tolerance_seconds=60.0)
+        await next_of(events, StateSeen)
+        await events.aclose()
+        await asyncio.sleep(0.1)
+        before = len(host.asked)
+        await asyncio.sleep(0.2)
+        return len(host.asked) - before
+
+    assert played(play) == 0
