@@ -249,3 +249,12 @@ def test_a_proxy_command(connect, settings, command, slurm_cluster):
         '[os.write(1,d) for d in iter(lambda:s.recv(65536),b"")]\''
     )
     assert connect(settings(host_proxy_cmd=relay)).run(command("echo through")).stdout == b"through\n"
+
+
+def test_disabled_algorithms(connect, settings, command, slurm_cluster):
+    """What a connection disables is not used; a connection that disables every usable kind fails and says so."""
+    answer = connect(settings(disabled_algorithms=(("kex", ("curve25519-sha256",)),))).run(command("echo $SSH_TTY ok"))
+    assert answer.stdout.strip() == b"ok"
+    every = ("ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com")
+    with pytest.raises((HostUnreachable, HostKeyRefused), match=slurm_cluster.host):
+        connect(settings(disabled_algorithms=(("keys", every),))).run(command("true"))

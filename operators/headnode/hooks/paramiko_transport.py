@@ -109,6 +109,7 @@ def _hook(settings: SSHSettings) -> SSHHook:
         conn_timeout=int(settings.connect_timeout_seconds),
         keepalive_interval=int(settings.keepalive_seconds),
         ciphers=list(settings.ciphers) or None,
+        disabled_algorithms={kind: list(names) for kind, names in settings.disabled_algorithms} or None,
         host_proxy_cmd=settings.host_proxy_cmd,
         conn_retry_attempts=1,  # whoever asks decides whether to try again
     )

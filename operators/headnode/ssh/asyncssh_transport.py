@@ -125,6 +125,17 @@ class AsyncSSHTransport:
             ) from error
 
 
+# paramiko's words for kinds of algorithms, and asyncssh's options for them.
+_ALGORITHM_OPTIONS: Final = {
+    "kex": "kex_algs",
+    "ciphers": "encryption_algs",
+    "macs": "mac_algs",
+    "keys": "server_host_key_algs",
+    "pubkeys": "signature_algs",
+    "compression": "compression_algs",
+}
+
+
 def _bytes(output: bytes | str | None) -> bytes:
     return output.encode() if isinstance(output, str) else bytes(output or b"")
 
@@ -157,6 +168,10 @@ def _connect_options(settings: SSHSettings) -> dict[str, Any]:
         options["encryption_algs"] = list(settings.ciphers)
     if settings.compress:
         options["compression_algs"] = ["zlib@openssh.com", "none"]
+    for kind, names in settings.disabled_algorithms:
+        option = _ALGORITHM_OPTIONS[kind]
+        offered = options.get(option)
+        options[option] = [name for name in offered if name not in names] if offered else "-" + ",".join(names)
     if settings.host_proxy_cmd is not None:
         options["proxy_command"] = settings.host_proxy_cmd
     return options

@@ -43,6 +43,7 @@ class SSHSettings:
     look_for_keys: bool = True
     compress: bool = True
     ciphers: tuple[str, ...] = ()
+    disabled_algorithms: tuple[tuple[str, tuple[str, ...]], ...] = ()
     connect_timeout_seconds: float = 30.0
     keepalive_seconds: float = 30.0
     max_sessions: int = 8
@@ -98,6 +99,7 @@ def parse_connection(
         look_for_keys=str(extra.get("look_for_keys", True)).lower() in _TRUE,
         compress=str(extra.get("compress", True)).lower() in _TRUE,
         ciphers=tuple(extra.get("ciphers") or ()),
+        disabled_algorithms=_disabled_algorithms(conn_id, extra.get("disabled_algorithms")),
         connect_timeout_seconds=number.positive("conn_timeout", 30.0),
     )
     slowest = number.positive("poll_max_seconds", 60.0)
@@ -138,6 +140,22 @@ def _host_key(conn_id: str, text: Any) -> str | None:
 _HOST_KEY_TYPES: Final = frozenset(
     {"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"}
 )
+
+
+# The kinds that paramiko, and so providers-ssh, knows.
+_ALGORITHM_KINDS: Final = frozenset({"kex", "ciphers", "macs", "keys", "pubkeys", "compression"})
+
+
+def _disabled_algorithms(conn_id: str, given: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not given:
+        return ()
+    kinds_known = isinstance(given, Mapping) and given.keys() <= _ALGORITHM_KINDS
+    if not kinds_known or not all(isinstance(names, list) for names in given.values()):
+        raise ConnectionInvalid(
+            f"connection {conn_id!r}: disabled_algorithms must name lists of algorithms by their kind"
+            f" ({', '.join(sorted(_ALGORITHM_KINDS))}), not {given!r}"
+        )
+    return tuple((kind, tuple(map(str, names))) for kind, names in sorted(given.items()))
 
 
 def _work_directory(conn_id: str, text: str) -> str:
