@@ -30,7 +30,7 @@ def connections(slurm_cluster, tmp_path_factory):
     return {
         "slurm_default": connection(),
         "typed_slurm": connection("slurm"),
-        "many_jobs": connection(),
+        "many_jobs": connection(poll_seconds=3, poll_max_seconds=6),
         "stranger": connection(key_file=str(stranger), look_for_keys=False),
         "unknown_host": connection(host_key=OTHER_HOST_KEY),
         "refusing": connection(port=1),
@@ -135,7 +135,9 @@ def sacct(slurm_cluster):
 
     def ask(*fields, **options):
         flags = [f"--{name}={value}" for name, value in options.items()]
-        answer = slurm_cluster.run("sacct", "-nPX", "-S", "now-1days", "--format", ",".join(fields), *flags)
+        answer = slurm_cluster.run(
+            "sacct", "-nPX", "-S", "now-1days", "-E", "now+1hours", "--format", ",".join(fields), *flags
+        )
         return [dict(zip(fields, line.split("|"), strict=True)) for line in answer.stdout.splitlines()]
 
     return ask

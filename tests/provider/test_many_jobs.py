@@ -1,0 +1,64 @@
+"""A hundred jobs on one connection: all succeed, with one login and one squeue and sacct an interval.
+
+``HEADNODE_FULL=1`` lets each job run for 30 s instead of 5.
+"""
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.cluster]
+
+JOBS = 100
+JOB_SECONDS = int(os.environ.get("HEADNODE_JOB_SECONDS") or (30 if os.environ.get("HEADNODE_FULL") else 5))
+NAME = "many_jobs.one_of_many"
+POLL_SECONDS = 3  # of the connection ``many_jobs``
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the head node saw during the run: logins, and the times of calls in seconds since the epoch."""
+
+    logins: int
+    calls: dict[str, list[int]]
+
+
+@pytest.fixture(scope="module")
+def many(start, slurm_cluster):
+    """Return the ended run, its state, and the load that it was for the head node."""
+    calls_log = slurm_cluster.directory / "calls.log"
+    logins, calls = slurm_cluster.logins(), len(calls_log.read_bytes()) if calls_log.exists() else 0
+    run = start("many_jobs", seconds=JOB_SECONDS)
+    state = run.wait(300 + 3 * JOB_SECONDS)
+    seen = {"sbatch": [], "squeue": [], "sacct": []}
+    for line in calls_log.read_bytes()[calls:].decode().splitlines():
+        at, _, command = line.partition("\t")
+        if (name := command.partition("\t")[0]) in seen:
+            seen[name].append(int(at))
+    return run, state, Load(slurm_cluster.logins() - logins, seen)
+
+
+def test_all_succeed_with_one_job_each(many, sacct):
+    """Accounting knows exactly as many jobs as there are tasks."""
+    run, state, load = many
+    assert state == "success"
+    assert [job["State"] for job in sacct("State", name=NAME)] == ["COMPLETED"] * JOBS
+    assert len(load.calls["sbatch"]) == JOBS
+    tasks = run.airflow.task_instances(run.dag_id, run.run_id)
+    assert [task["try_number"] for task in tasks] == [1] * JOBS
+
+
+def test_there_is_one_login(many):
+    """All triggers of the triggerer share one connection, whatever sshd's limits on sessions and logins are."""
+    assert many[2].logins == 1
+
+
+@pytest.mark.parametrize("command", ["squeue", "sacct"])
+def test_slurm_is_asked_once_an_interval(many, command):
+    """For all jobs together: calls are never closer than the interval, but for the time that a call is under way."""
+    times = many[2].calls[command]
+    assert times
+    assert len(times) <= (times[-1] - times[0]) / POLL_SECONDS + 2
+    assert [pair for pair in pairwise(times) if pair[1] - pair[0] < POLL_SECONDS - 2] == []
