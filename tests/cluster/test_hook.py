@@ -1,0 +1,73 @@
+"""The synchronous way in: ``SlurmHook`` on a real cluster, with the connection in Airflow's environment."""
+
+import time
+
+import pytest
+
+from headnode.cluster.submission import submit
+from headnode.errors import HostKeyRefused
+from headnode.hooks.slurm import SlurmHook
+from headnode.ssh.settings import ConnectionInvalid
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(params=["slurm", "ssh"])
+def hook(request, slurm_cluster, monkeypatch):
+    """Return a hook over a connection of each type that is read."""
+    monkeypatch.setenv("AIRFLOW_CONN_PRIVATE", slurm_cluster.airflow_connection_json(request.param))
+    made = SlurmHook("private")
+    yield made
+    made.transport.close()
+    slurm_cluster.run("scancel", f"--user={slurm_cluster.user}", check=False)
+
+
+def test_a_jobs_life(hook, slurm_cluster, new_request):
+    """Submitted, seen, cancelled and seen again, over one login."""
+    logins = slurm_cluster.logins()
+    job = hook.run(submit(new_request()))
+    deadline = time.monotonic() + 20
+    while hook.job_state(job.job_id) != "RUNNING":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    hook.cancel(job.job_id)
+    while not str(hook.job_state(job.job_id)).startswith("CANCELLED"):
+        assert time.monotonic() < deadline + 20
+        time.sleep(0.2)
+    assert hook.job_state("999999") is None
+    assert slurm_cluster.logins() == logins + 1
+
+
+def test_the_connection_pages_button(hook):
+    """It says what answers."""
+    ok, message = hook.test_connection()
+    assert ok
+    assert message.startswith("127.0.0.1 answers: slurm")
+
+
+def test_the_buttons_bad_news(slurm_cluster, monkeypatch):
+    """It says what is wrong, without raising."""
+    text = slurm_cluster.airflow_connection_json().replace(f'"port": {slurm_cluster.port}', '"port": 1')
+    monkeypatch.setenv("AIRFLOW_CONN_PRIVATE", text)
+    ok, message = SlurmHook("private").test_connection()
+    assert not ok
+    assert "127.0.0.1:1 (connection 'private') can't be reached" in message
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (None, ConnectionInvalid, "Airflow has no connection 'private'.*airflow connections add private"),
+        ('{"conn_type": "http", "host": "x"}', ConnectionInvalid, "of type 'http'"),
+        ('{"conn_type": "slurm"}', ConnectionInvalid, "names no host"),
+        ('{"conn_type": "ssh", "host": "x", "extra": {"no_host_key_check": "true"}}', HostKeyRefused, "always checks"),
+    ],
+)
+def test_connections_that_cannot_be_right(monkeypatch, value, error, message):
+    """The message says what to do."""
+    if value is None:
+        monkeypatch.delenv("AIRFLOW_CONN_PRIVATE", raising=False)
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_PRIVATE", value)
+    with pytest.raises(error, match=message):
+        _ = SlurmHook("private").settings
