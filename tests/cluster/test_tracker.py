@@ -2,22 +2,15 @@
 
 import asyncio
 import time
-import uuid
 from collections import Counter
 
 import pytest
 
-from headnode.cluster.place import JobPlace
-from headnode.cluster.submission import SubmitRequest, submit
+from headnode.cluster.submission import submit
 from headnode.cluster.tracker import JobOver, LogSeen, OutageBegan, OutageOver, StateSeen, Tracker
 from headnode.errors import JobTimedOut, TransportError
 from headnode.slurm.ends import job_error
-from headnode.slurm.jobspec import parse_jobspec
-from headnode.slurm.record import Labels
-from headnode.slurm.script import render_script
 from headnode.slurm.states import JobState
-from headnode.ssh.asyncssh_transport import AsyncSSHTransport
-from headnode.ssh.settings import SSHSettings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -25,21 +18,12 @@ POLL_SECONDS = 1.0
 
 
 @pytest.fixture
-def tracked(slurm_cluster):
+def tracked(connect):
     """Return a function that runs a coroutine function with a tracker of the cluster."""
-    settings = SSHSettings(
-        conn_id="private",
-        host=slurm_cluster.host,
-        port=slurm_cluster.port,
-        username=slurm_cluster.user,
-        key_file=str(slurm_cluster.key_file),
-        host_key=slurm_cluster.host_key,
-        connect_timeout_seconds=5.0,
-    )
 
     def run(work):
         async def with_tracker():
-            transport = AsyncSSHTransport(settings)
+            transport = connect()
             tracker = Tracker(transport, poll_seconds=POLL_SECONDS, poll_max_seconds=POLL_SECONDS)
             try:
                 return await asyncio.wait_for(work(tracker), 90)
@@ -48,16 +32,7 @@ def tracked(slurm_cluster):
 
         return asyncio.run(with_tracker())
 
-    yield run
-    slurm_cluster.run("scancel", f"--user={slurm_cluster.user}", check=False)
-
-
-def new_request(directory, text, **fields):
-    """Return the request of a small job that runs some shell text."""
-    labels = Labels(dag_id="tests", run_id=str(uuid.uuid4()), task_id="task")
-    place = JobPlace(work_directory=str(directory), deployment_id="t", labels=labels, owner=str(uuid.uuid4()))
-    spec = parse_jobspec({"job_name": "test", "command": text, "memory": "10M", **fields})
-    return SubmitRequest(place=place, script=render_script(spec))
+    return run
 
 
 async def follow(tracker, request, *, directory=True, tolerance=60.0):
@@ -93,14 +68,14 @@ def calls_since(cluster, moment):
     }
 
 
-def test_twenty_jobs(slurm_cluster, tracked, tmp_path):
+def test_twenty_jobs(slurm_cluster, tracked, new_request):
     """All end well with whole logs, over one login, with one squeue and one sacct an interval at most."""
     logins, began = slurm_cluster.logins(), int(time.time())
     text = "for i in 1 2 3 4; do echo line $i of {}; sleep 1; done; echo end of {}"
 
     async def all_of_them(tracker):
         return await asyncio.gather(
-            *(follow(tracker, new_request(tmp_path, text.format(number, number))) for number in range(20))
+            *(follow(tracker, new_request(text.format(number, number))) for number in range(20))
         )
 
     histories = tracked(all_of_them)
@@ -120,9 +95,9 @@ def test_twenty_jobs(slurm_cluster, tracked, tmp_path):
         assert max(Counter(calls[name]).values()) <= 2
 
 
-def test_logs_come_while_a_job_runs(tracked, tmp_path):
+def test_logs_come_while_a_job_runs(tracked, new_request):
     """What is written is seen before the job is over, and states in their order."""
-    events = tracked(lambda tracker: follow(tracker, new_request(tmp_path, "echo early; sleep 4; echo late")))
+    events = tracked(lambda tracker: follow(tracker, new_request("echo early; sleep 4; echo late")))
     first_text = next(at for at, event in enumerate(events) if isinstance(event, LogSeen) and event.piece.data)
     end_seen = next(
         at for at, event in enumerate(events) if isinstance(event, StateSeen) and event.job.state_word == "COMPLETED"
@@ -133,17 +108,17 @@ def test_logs_come_while_a_job_runs(tracked, tmp_path):
     assert states.index("RUNNING") < states.index("COMPLETED")
 
 
-def test_a_long_log_is_read_to_its_end(tracked, tmp_path):
+def test_a_long_log_is_read_to_its_end(tracked, new_request):
     """Also where more than one piece is left when the job ends."""
-    events = tracked(lambda tracker: follow(tracker, new_request(tmp_path, "seq 1 100000")))
+    events = tracked(lambda tracker: follow(tracker, new_request("seq 1 100000")))
     assert log_of(events) == "".join(f"{number}\n" for number in range(1, 100_001))
 
 
-def test_other_ends(slurm_cluster, tracked, tmp_path):
+def test_other_ends(slurm_cluster, tracked, new_request):
     """A failure with its code, a cancellation, an array of which one element fails, and no log where none is wanted."""
 
     async def cancelled(tracker):
-        job = await tracker.run(submit(new_request(tmp_path, "sleep 60")))
+        job = await tracker.run(submit(new_request("sleep 60")))
         events = []
         async for event in tracker.follow(job.job_id, outage_tolerance_seconds=60.0):
             if isinstance(event, StateSeen) and event.job.state_word == "RUNNING":
@@ -152,9 +127,9 @@ def test_other_ends(slurm_cluster, tracked, tmp_path):
         return events
 
     async def all_of_them(tracker):
-        array = new_request(tmp_path, "exit $((SLURM_ARRAY_TASK_ID == 2 ? 9 : 0))", sbatch_options={"array": "1-3"})
+        array = new_request("exit $((SLURM_ARRAY_TASK_ID == 2 ? 9 : 0))", sbatch_options={"array": "1-3"})
         return await asyncio.gather(
-            follow(tracker, new_request(tmp_path, "echo said; exit 3"), directory=False),
+            follow(tracker, new_request("echo said; exit 3"), directory=False),
             cancelled(tracker),
             follow(tracker, array),
         )
@@ -169,13 +144,13 @@ def test_other_ends(slurm_cluster, tracked, tmp_path):
     assert not isinstance(job_error(entry, where="here"), JobTimedOut)
 
 
-def test_an_outage_of_sshd(slurm_cluster, tracked, tmp_path):
+def test_an_outage_of_sshd(slurm_cluster, tracked, new_request):
     """Jobs go on and are waited for; afterwards all end right, with whole logs, over one new login."""
     logins = slurm_cluster.logins()
 
     async def with_outage(tracker):
         text = "for i in 1 2 3 4 5 6; do echo $i; sleep 1; done"
-        jobs = [asyncio.create_task(follow(tracker, new_request(tmp_path, text))) for _ in range(5)]
+        jobs = [asyncio.create_task(follow(tracker, new_request(text))) for _ in range(5)]
         while len(calls_since(slurm_cluster, 0)["squeue"]) < squeues + 2:  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.1)
         await asyncio.to_thread(slurm_cluster.stop_sshd)
@@ -196,13 +171,13 @@ def test_an_outage_of_sshd(slurm_cluster, tracked, tmp_path):
     assert slurm_cluster.logins() == logins + 2
 
 
-def test_an_outage_of_accounting(slurm_cluster, tracked, tmp_path):
+def test_an_outage_of_accounting(slurm_cluster, tracked, new_request):
     """A job that ended meanwhile is neither lost nor a success before accounting says so."""
 
     async def with_outage(tracker):
         await asyncio.to_thread(slurm_cluster.stop_slurmdbd)
         try:
-            job = asyncio.create_task(follow(tracker, new_request(tmp_path, "sleep 1")))
+            job = asyncio.create_task(follow(tracker, new_request("sleep 1")))
             await asyncio.sleep(5.0)
             ended_early = job.done()
         finally:
@@ -215,11 +190,11 @@ def test_an_outage_of_accounting(slurm_cluster, tracked, tmp_path):
     assert events[-1].entry.state is JobState.COMPLETED
 
 
-def test_an_outage_that_is_not_tolerated(slurm_cluster, tracked, tmp_path):
+def test_an_outage_that_is_not_tolerated(slurm_cluster, tracked, new_request):
     """The error that kept the cluster from answering comes out."""
 
     async def with_outage(tracker):
-        job = asyncio.create_task(follow(tracker, new_request(tmp_path, "sleep 30"), tolerance=1.0))
+        job = asyncio.create_task(follow(tracker, new_request("sleep 30"), tolerance=1.0))
         await asyncio.sleep(2.0)
         await asyncio.to_thread(slurm_cluster.stop_sshd)
         try:

@@ -85,9 +85,10 @@ for other in "$task"/*-*/; do
 done
 if [ -n "$earlier" ]; then
   ids=$(printf '%s' "$earlier" | tr -s ' ' ',' | sed 's/^,//')
-  left=$(squeue --noheader --jobs="$ids,$ids" --format=%F 2>&1)
+  left=$(squeue --noheader --jobs="$ids,$ids" --format=%F 2>"$task/squeue.err")
   status=$?
-  if [ $status -ne 0 ]; then printf 'unseen %s\n' "$(printf '%s' "$left" | base64 -w0)"; return 0; fi
+  if [ $status -ne 0 ]; then printf 'unseen %s\n' "$(tail -c 4000 "$task/squeue.err" | base64 -w0)"; return 0; fi
+  left=$(printf '%s\n' "$left" | grep -x '[0-9][0-9]*' | sort -u)
   if [ -n "$left" ]; then scancel $left; echo "earlier" $left; return 0; fi
   for other in "$task"/*-*/; do
     case "$other" in "$task/$owner"-*) ;; *) date +%s > "$other/ended";; esac
