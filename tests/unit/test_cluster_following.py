@@ -1,6 +1,7 @@
 """Following a job: success is what accounting says, loss comes after long silence, and requeueing takes ends back."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from headnode.cluster.following import (
+    ARRAY_SETTLE_SECONDS,
     LOST_AFTER_SECONDS,
     AskAccounting,
     Ended,
@@ -22,7 +24,7 @@ from headnode.slurm.answers import AccountingEntry, QueueEntry
 from headnode.slurm.record import Usage
 from headnode.slurm.states import JobState, phase_of
 
-JOB = Followed(job_id="7")
+JOB = Followed(job_id="7", is_plain=True)
 REVOCABLE = (JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL)
 
 states = st.sampled_from(JobState)
@@ -94,18 +96,38 @@ def test_a_revocable_end_counts_when_it_is_seen_twice(state: JobState):
 
 
 def test_an_array_has_ended_when_no_more_elements_come():
-    """Accounting hears of the elements one by one: what the first ones did is not what all did."""
+    """Accounting hears of the elements by and by: what the first ones did is not what all did."""
     one, all_three = accounted(JobState.COMPLETED, elements=1), accounted(JobState.FAILED, elements=3)
-    seen, verdict = observe_accounting(JOB, one, now=0.0)
-    assert verdict == Wait()
-    seen, verdict = observe_accounting(seen, all_three, now=10.0)
-    assert verdict == Wait()
-    seen, verdict = observe_accounting(seen, accounted(JobState.RUNNING, elements=3), now=20.0)
-    assert verdict == Wait()
-    seen, verdict = observe_accounting(seen, all_three, now=30.0)
-    assert verdict == Wait()
-    _, verdict = observe_accounting(seen, all_three, now=40.0)
+    looks = [
+        (0.0, one),
+        (ARRAY_SETTLE_SECONDS - 1, one),
+        (ARRAY_SETTLE_SECONDS, all_three),
+        (2 * ARRAY_SETTLE_SECONDS - 1, accounted(JobState.RUNNING, elements=3)),
+        (3 * ARRAY_SETTLE_SECONDS, all_three),
+        (4 * ARRAY_SETTLE_SECONDS - 1, all_three),
+    ]
+    job = JOB
+    for now, entry in looks:
+        job, verdict = observe_accounting(job, entry, now)
+        assert verdict == Wait()
+        assert not phase_of(job.state).ended
+    job, verdict = observe_accounting(job, all_three, 4 * ARRAY_SETTLE_SECONDS)
     assert verdict == Ended(entry=all_three)
+    assert job.state is JobState.FAILED
+
+
+def test_an_element_that_looks_like_a_plain_job():
+    """Accounting shows an array's first element under the array's id: only squeue tells what is plain."""
+    new = Followed(job_id="7")
+    seen, verdict = observe_accounting(new, accounted(JobState.COMPLETED), now=0.0)
+    assert verdict == Wait()
+    _, verdict = observe_accounting(seen, accounted(JobState.COMPLETED), now=ARRAY_SETTLE_SECONDS)
+    assert isinstance(verdict, Ended)
+    seen, _ = observe_queue(new, queued(JobState.RUNNING))
+    assert isinstance(observe_accounting(seen, accounted(JobState.COMPLETED), now=0.0)[1], Ended)
+    array = replace(queued(JobState.RUNNING), is_compound=True)
+    seen, _ = observe_queue(new, array)
+    assert observe_accounting(seen, accounted(JobState.COMPLETED), now=0.0)[1] == Wait()
 
 
 def test_a_job_that_nobody_knows_is_lost_after_a_long_time():

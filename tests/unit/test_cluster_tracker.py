@@ -105,10 +105,13 @@ def test_a_hundred_jobs_are_one_question():
 
     async def play(host, _clock, tracker):
         ids = [str(number) for number in range(1, 101)]
-        host.accounting = completed(*ids)
+        host.queue, host.accounting = running(*ids), completed(*ids)
 
         async def end_of(job_id):
-            return await next_of(tracker.follow(job_id, outage_tolerance_seconds=60.0), JobOver)
+            events = tracker.follow(job_id, outage_tolerance_seconds=60.0)
+            await next_of(events, StateSeen)
+            host.queue = ""
+            return await next_of(events, JobOver)
 
         ends = await asyncio.gather(*(end_of(job_id) for job_id in ids))
         assert [end.entry.job_id for end in ends] == ids
@@ -183,8 +186,10 @@ def test_an_error_of_ours_reaches_everybody():
         host.queue = RuntimeError("a defect")
         with pytest.raises(HeadnodeError, match=r"following jobs on played failed: RuntimeError\('a defect'\)"):
             await next_of(tracker.follow("7", outage_tolerance_seconds=60.0), JobOver)
-        host.queue, host.accounting = "", completed(8)
+        host.queue = running(8)
         again = tracker.follow("8", outage_tolerance_seconds=60.0)
+        await next_of(again, StateSeen)
+        host.queue, host.accounting = "", completed(8)
         assert (await next_of(again, JobOver)).entry.state is JobState.COMPLETED
 
     played(play)

@@ -68,6 +68,7 @@ def test_a_queue():
     assert (queue["103"].state, queue["103"].nodes) == (JobState.RUNNING, "n2,n[3-4]")
     assert (queue["104"].state, queue["104"].nodes) == (JobState.RUNNING, "n1,n2")
     assert (queue["105"].state, queue["105"].reason) == (JobState.REQUEUE_HOLD, "job requeued in held state")
+    assert [job_id for job_id, entry in queue.items() if entry.is_compound] == ["103", "104"]
     assert queue["106"].reason is None
     assert queue["107"].reason == "Nodes required|for job are DOWN"
     assert (queue["108"].state, queue["108"].state_word) == (JobState.UNKNOWN, "HIBERNATING")

@@ -15,8 +15,11 @@ from headnode.slurm.states import JobState, phase_of
 
 # slurmctld hands its records to slurmdbd with a delay that no document bounds.
 LOST_AFTER_SECONDS: Final = 600.0
-# These ends are taken back when Slurm requeues the job; they count when they are seen twice. So does the end of an
-# array: accounting hears of its elements one by one, and knows nothing of those of which it has not heard.
+# Accounting hears of an array's elements in batches (slurmctld sends starts every 5 s, ``_set_db_inx_thread``), and
+# knows nothing of those of which it has not heard; for some seconds it even shows one of them under the array's own
+# id, like a plain job. Unless squeue has shown a job to be plain, it has ended when for so long nothing was added.
+ARRAY_SETTLE_SECONDS: Final = 15.0
+# These ends are taken back when Slurm requeues the job; they count when they are seen twice.
 _REVOCABLE: Final = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL})
 
 
@@ -30,7 +33,9 @@ class Followed:
     reason: str | None = None
     nodes: str | None = None
     missing_since: float | None = None
+    is_plain: bool = False  # squeue has shown it to be neither array nor heterogeneous
     end_seen: tuple[JobState, int] | None = None  # with the number of elements
+    end_seen_since: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def observe_queue(job: Followed, entry: QueueEntry | None) -> tuple[Followed, Wa
         reason=entry.reason,
         nodes=entry.nodes or job.nodes,
         missing_since=None,
+        is_plain=not entry.is_compound,
         end_seen=None,
     )
     return seen, Wait()
@@ -82,8 +88,12 @@ def observe_accounting(
             return job, Lost()
         return job, Wait()
     end = (entry.state, entry.elements)
-    if (entry.state in _REVOCABLE or entry.is_compound) and job.end_seen != end:
-        return replace(job, end_seen=end, state=entry.state, state_word=entry.state_word), Wait()
+    is_new = job.end_seen != end
+    job = replace(job, end_seen=end, end_seen_since=now if is_new else job.end_seen_since)
+    if entry.state in _REVOCABLE and is_new:
+        return replace(job, state=entry.state, state_word=entry.state_word), Wait()
+    if (entry.is_compound or not job.is_plain) and now - job.end_seen_since < ARRAY_SETTLE_SECONDS:
+        return job, Wait()
     return replace(job, state=entry.state, state_word=entry.state_word, reason=None, nodes=entry.nodes), Ended(
         entry=entry
     )

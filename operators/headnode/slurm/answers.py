@@ -27,6 +27,7 @@ class QueueEntry:
     state_word: str
     reason: str | None
     nodes: str | None
+    is_compound: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +69,13 @@ def parse_queue(stdout: str) -> dict[str, QueueEntry]:
         UnreadableAnswer: a line has too few fields, as when the answer was cut.
     """
     rows: dict[str, list[tuple[JobState, str, str, str]]] = defaultdict(list)
+    compound: set[str] = set()
     for line in filter(None, stdout.split("\n")):
         fields = line.split("|", 6)
         if len(fields) != 7 or not _NUMBER.fullmatch(fields[0]):  # noqa: PLR2004 - the asked format
             raise UnreadableAnswer(f"squeue's line {line[:200]!r} has not the form that was asked for")
+        if fields[1] != fields[0]:
+            compound.add(fields[0])
         rows[fields[0]].append((parse_state(fields[2]), fields[2], fields[3], fields[6].strip()))
     entries = {}
     for job_id, elements in rows.items():
@@ -84,6 +88,7 @@ def parse_queue(stdout: str) -> dict[str, QueueEntry]:
             state_word=word,
             reason=None if reason in _NOT_A_REASON else reason,
             nodes=nodes or None,
+            is_compound=job_id in compound,
         )
     return entries
 
