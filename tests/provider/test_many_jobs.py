@@ -4,6 +4,7 @@
 """
 
 import os
+import time
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,23 +22,30 @@ POLL_SECONDS = 3  # of the connection ``many_jobs``
 class Load:
     """What the head node saw during the run: logins, and the times of calls in seconds since the epoch."""
 
+    wall_seconds: float
     logins: int
     calls: dict[str, list[int]]
 
 
 @pytest.fixture(scope="module")
-def many(start, slurm_cluster):
-    """Return the ended run, its state, and the load that it was for the head node."""
+def many(start, slurm_cluster, record_testsuite_property):
+    """Return the ended run, its state, and the load that it was for the head node; ``--junitxml`` keeps the figures."""
     calls_log = slurm_cluster.directory / "calls.log"
     logins, calls = slurm_cluster.logins(), len(calls_log.read_bytes()) if calls_log.exists() else 0
+    began = time.monotonic()
     run = start("many_jobs", seconds=JOB_SECONDS)
     state = run.wait(300 + 3 * JOB_SECONDS)
+    wall = time.monotonic() - began
     seen = {"sbatch": [], "squeue": [], "sacct": []}
     for line in calls_log.read_bytes()[calls:].decode().splitlines():
         at, _, command = line.partition("\t")
         if (name := command.partition("\t")[0]) in seen:
             seen[name].append(int(at))
-    return run, state, Load(slurm_cluster.logins() - logins, seen)
+    load = Load(wall, slurm_cluster.logins() - logins, seen)
+    counts = {name: len(times) for name, times in seen.items()}
+    figures = {"jobs": JOBS, "job_seconds": JOB_SECONDS, "wall_seconds": round(wall, 1), "logins": load.logins}
+    record_testsuite_property("many_jobs", {**figures, **counts})
+    return run, state, load
 
 
 def test_all_succeed_with_one_job_each(many, sacct):

@@ -3,10 +3,6 @@
 import json
 import os
 import subprocess
-import sys
-import sysconfig
-import zipfile
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,6 @@ import pytest
 pytestmark = pytest.mark.airflow
 
 ROOT = Path(__file__).parents[2]
-DISTRIBUTION = "airflow-provider-headnode"
 WHEEL, FOLDERS = "airflow-provider-headnode==", "$PLUGINS_FOLDER/headnode_plugin.py"
 
 # Asks both of Airflow's plugin managers: the server's, and the one that workers use.
@@ -36,46 +31,6 @@ print("ANSWER " + json.dumps({
     "tabs": [view["url_route"] for view in server._get_ui_plugins()[0]],
 }))
 """
-
-
-@pytest.fixture(scope="module")
-def airflow_alone(tmp_path_factory):
-    """Return the Python of an environment that has all that this one has, except for headnode."""
-    site = Path(sysconfig.get_path("purelib"))
-    own = {Path(file).parts[0] for file in distribution(DISTRIBUTION).files or []}
-    assert own, "what the distribution installed is unknown, so it cannot be left out"
-    return environment(tmp_path_factory.mktemp("alone"), [p for p in site.iterdir() if p.name not in own])
-
-
-@pytest.fixture(scope="module")
-def airflow_with_wheel(tmp_path_factory, airflow_alone):
-    """Return the Python of an environment that has the built wheel besides Airflow."""
-    pytest.importorskip("hatchling")
-    place = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(place)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    (wheel,) = place.glob("*.whl")
-    python = environment(place / "env", site_packages(airflow_alone).iterdir())
-    with zipfile.ZipFile(wheel) as archive:  # a pure wheel's files are its installation
-        archive.extractall(site_packages(python))
-    return python
-
-
-def environment(directory, packages):
-    """Make a virtual environment that holds links to ``packages``, and return its Python."""
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", directory], check=True, capture_output=True, timeout=60
-    )
-    python = directory / "bin/python"
-    for package in packages:
-        (site_packages(python) / package.name).symlink_to(package.resolve())
-    return python
-
-
-def site_packages(python):
-    """Return the folder of the environment's packages."""
-    (folder,) = python.parents[1].glob("lib/python*/site-packages")
-    return folder
 
 
 def ask(python, home, **settings):
@@ -139,7 +94,7 @@ def test_workers_do_not_import_the_pages(airflow_with_wheel, tmp_path):
     assert set(ask(airflow_with_wheel, tmp_path)["imported by worker"]) == {"headnode_ui", "headnode_ui.plugin"}
 
 
-def test_wheel_holds_the_templates(airflow_with_wheel):
+def test_wheel_holds_the_templates(airflow_with_wheel, site_packages):
     """A page without its templates would fail only when someone opens it."""
     templates = {path.name for path in (site_packages(airflow_with_wheel) / "headnode_ui/templates").iterdir()}
     assert {"page.html", "job.html", "message.html", "style.css"} <= templates
