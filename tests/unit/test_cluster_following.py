@@ -24,7 +24,7 @@ from headnode.slurm.answers import AccountingEntry, QueueEntry
 from headnode.slurm.record import Usage
 from headnode.slurm.states import JobState, phase_of
 
-JOB = Followed(job_id="7", is_plain=True)
+JOB = Followed(job_id="7", elements=1)
 REVOCABLE = (JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL)
 
 states = st.sampled_from(JobState)
@@ -47,7 +47,6 @@ def accounted(state: JobState, nodes: str | None = None, elements: int = 0) -> A
         usage=Usage(),
         elements=elements or 1,
         failed_elements=0,
-        is_compound=bool(elements),
     )
 
 
@@ -106,7 +105,7 @@ def test_an_array_has_ended_when_no_more_elements_come():
         (3 * ARRAY_SETTLE_SECONDS, all_three),
         (4 * ARRAY_SETTLE_SECONDS - 1, all_three),
     ]
-    job = JOB
+    job = Followed(job_id="7")
     for now, entry in looks:
         job, verdict = observe_accounting(job, entry, now)
         assert verdict == Wait()
@@ -114,6 +113,15 @@ def test_an_array_has_ended_when_no_more_elements_come():
     job, verdict = observe_accounting(job, all_three, 4 * ARRAY_SETTLE_SECONDS)
     assert verdict == Ended(entry=all_three)
     assert job.state is JobState.FAILED
+
+
+def test_an_array_has_ended_when_accounting_knows_as_many_elements_as_were_asked_for():
+    """Then nothing has to settle."""
+    array = Followed(job_id="7", elements=3)
+    array, verdict = observe_accounting(array, accounted(JobState.COMPLETED, elements=2), now=0.0)
+    assert verdict == Wait()
+    _, verdict = observe_accounting(array, accounted(JobState.COMPLETED, elements=3), now=1.0)
+    assert isinstance(verdict, Ended)
 
 
 def test_an_element_that_looks_like_a_plain_job():

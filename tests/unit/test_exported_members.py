@@ -59,6 +59,7 @@ STORED = {
             "deployment_id",
             "code",
             "is_array",
+            "elements",
             "ends_task",
             "push_result",
             "outage_tolerance_seconds",

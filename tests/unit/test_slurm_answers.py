@@ -158,7 +158,6 @@ def test_an_array_is_one_job():
     """The worst element speaks, usage is the sum, and failures are counted."""
     entry = parse_accounting(ARRAY)["301"]
     assert (entry.state, entry.exit_code, entry.elements, entry.failed_elements) == (JobState.FAILED, 7, 3, 2)
-    assert entry.is_compound
     assert entry.nodes == "n1,n2"
     assert entry.usage == Usage(elapsed_seconds=20, allocated_cpus=4, cpu_seconds=15.5, max_rss_bytes=300 * 1024**2)
 
@@ -177,7 +176,6 @@ def test_a_heterogeneous_job_is_one_job():
         "401+1|TIMEOUT|0:0|10|4|00:01:00||n2\n401+1.0|TIMEOUT|0:0|10|4|00:01:00|2M|n2\n"
     )["401"]
     assert (entry.state, entry.elements, entry.usage.allocated_cpus) == (JobState.TIMEOUT, 2, 6)
-    assert entry.is_compound
 
 
 def test_several_jobs_and_none():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headnode.errors import JobSpecError
 from headnode.slurm.jobspec import JobSpec, parse_jobspec
-from headnode.slurm.script import asks_for_array, render_command, render_directive, render_script
+from headnode.slurm.script import asks_for_array, expected_elements, render_command, render_directive, render_script
 
 line_text = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=60)
 any_text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=60)
@@ -283,3 +283,18 @@ def test_directives(value: str | None, line: str):
 def test_whether_an_array_is_asked_for(fields: dict[str, object], *, asked: bool):
     """By an option or by a directive that sbatch reads."""
     assert asks_for_array(parse_jobspec({"job_name": "x", **fields})) is asked
+
+
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({"command": "true"}, 1),
+        ({"command": "true", "sbatch_options": {"array": "0-9%2"}}, 10),
+        ({"script": "#!/bin/sh\n#SBATCH --array=0-3\n#SBATCH -a1,5\ntrue"}, 2),
+        ({"script": "#!/bin/sh\n#SBATCH --array 0-3\ntrue"}, 4),
+        ({"script": "#!/bin/sh\n#SBATCH --ntasks=1\n#SBATCH hetjob\n#SBATCH --ntasks=2\ntrue"}, None),
+    ],
+)
+def test_how_many_elements_accounting_will_know(fields, count):
+    """An array has as many as its indexes; of a heterogeneous job nothing is told."""
+    assert expected_elements(parse_jobspec({"job_name": "x", **fields})) == count

@@ -17,7 +17,8 @@ from headnode.slurm.states import JobState, phase_of
 LOST_AFTER_SECONDS: Final = 600.0
 # Accounting hears of an array's elements in batches (slurmctld sends starts every 5 s, ``_set_db_inx_thread``), and
 # knows nothing of those of which it has not heard; for some seconds it even shows one of them under the array's own
-# id, like a plain job. Unless squeue has shown a job to be plain, it has ended when for so long nothing was added.
+# id, like a plain job. Where it is not known how many elements there are, they have ended when for so long nothing
+# was added.
 ARRAY_SETTLE_SECONDS: Final = 15.0
 # These ends are taken back when Slurm requeues the job; they count when they are seen twice.
 _REVOCABLE: Final = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL})
@@ -33,7 +34,7 @@ class Followed:
     reason: str | None = None
     nodes: str | None = None
     missing_since: float | None = None
-    is_plain: bool = False  # squeue has shown it to be neither array nor heterogeneous
+    elements: int | None = None  # how many accounting must know, 1 for a plain job; None is unknown
     end_seen: tuple[JobState, int] | None = None  # with the number of elements
     end_seen_since: float = 0.0
 
@@ -71,7 +72,7 @@ def observe_queue(job: Followed, entry: QueueEntry | None) -> tuple[Followed, Wa
         reason=entry.reason,
         nodes=entry.nodes or job.nodes,
         missing_since=None,
-        is_plain=not entry.is_compound,
+        elements=job.elements if entry.is_compound else 1,
         end_seen=None,
     )
     return seen, Wait()
@@ -92,7 +93,8 @@ def observe_accounting(
     job = replace(job, end_seen=end, end_seen_since=now if is_new else job.end_seen_since)
     if entry.state in _REVOCABLE and is_new:
         return replace(job, state=entry.state, state_word=entry.state_word), Wait()
-    if (entry.is_compound or not job.is_plain) and now - job.end_seen_since < ARRAY_SETTLE_SECONDS:
+    complete = job.elements is not None and entry.elements >= job.elements
+    if not complete and now - job.end_seen_since < ARRAY_SETTLE_SECONDS:
         return job, Wait()
     return replace(job, state=entry.state, state_word=entry.state_word, reason=None, nodes=entry.nodes), Ended(
         entry=entry

@@ -125,16 +125,26 @@ class Tracker:
             self._busy -= 1
 
     async def follow(
-        self, job_id: str, *, directory: str | None = None, outage_tolerance_seconds: float
+        self,
+        job_id: str,
+        *,
+        directory: str | None = None,
+        elements: int | None = None,
+        outage_tolerance_seconds: float,
     ) -> AsyncGenerator[Event, None]:
         """Yield what happens to the job until it is over.
+
+        ``directory`` is where its log is, ``elements`` how many elements it has (1 for a plain job); both may be
+        unknown.
 
         Raises:
             JobLost: neither squeue nor sacct knows the job any more.
             HeadnodeError: what has kept the cluster from answering for longer than the tolerance.
         """
         subscription = Subscription(
-            job=Followed(job_id=job_id), directory=directory, outage_tolerance_seconds=outage_tolerance_seconds
+            job=Followed(job_id=job_id, elements=elements),
+            directory=directory,
+            outage_tolerance_seconds=outage_tolerance_seconds,
         )
         self._subscriptions.add(subscription)
         self._wake.set()

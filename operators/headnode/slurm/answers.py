@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from headnode.errors import UnreadableAnswer
+from headnode.slurm.arrays import count_elements
 from headnode.slurm.commands import SACCT_FIELDS, TAG_PREFIX
 from headnode.slurm.record import Usage
 from headnode.slurm.states import JobState, Phase, combined_state, parse_state, phase_of
@@ -34,7 +35,7 @@ class QueueEntry:
 class AccountingEntry:
     """What accounting knows of a job, its array elements (or components) taken together.
 
-    ``is_compound`` tells that there are such parts, of which accounting may not have heard all yet. ``exit_code`` and
+    Accounting may not have heard of all ``elements`` yet. ``exit_code`` and
     ``signal`` are those of the element (or job) whose state speaks for the whole.
     """
 
@@ -47,7 +48,6 @@ class AccountingEntry:
     usage: Usage
     elements: int
     failed_elements: int
-    is_compound: bool = False
 
 
 def parse_submitted(stdout: str) -> str:
@@ -128,10 +128,19 @@ def _accounting_entry(job_id: str, rows: list[dict[str, str]]) -> AccountingEntr
         signal=signal,
         nodes=nodes or None,
         usage=_usage(rows, allocations),
-        elements=len(allocations),
-        failed_elements=sum(phase_of(element) is Phase.FAILED for element in states),
-        is_compound=any(row["JobID"] != job_id for row in allocations),
+        elements=sum(_elements(row) for row in allocations),
+        failed_elements=sum(
+            _elements(row)
+            for row, element in zip(allocations, states, strict=True)
+            if phase_of(element) is Phase.FAILED
+        ),
     )
+
+
+def _elements(row: dict[str, str]) -> int:
+    """Return for how many elements a row stands: those that were cancelled before they started share one."""
+    _, bracket, indexes = row["JobID"].partition("_[")
+    return (count_elements(indexes.rstrip("]")) if bracket else 1) or 1
 
 
 def _is_step(job_id: str) -> bool:

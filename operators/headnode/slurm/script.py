@@ -10,11 +10,13 @@ import re
 import shlex
 
 from headnode.errors import JobSpecError
+from headnode.slurm.arrays import count_elements
 from headnode.slurm.jobspec import JobSpec
 
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:;/@%+=~\[\]&|*-]+")
 _SHELL = re.compile(r"#!\s*/(?:usr/)?(?:bin/)?(?:env\s+)?(?:/?(?:bin/)?)(?:ba|da|k|z)?sh\b.*")
-_ARRAY_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:--array\b|-a)", re.MULTILINE)
+_ARRAY_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:--array\b|-a)[=\s]*(?P<indexes>\S*)", re.MULTILINE)
+_HETEROGENEOUS = re.compile(r"^#SBATCH\s+hetjob\b", re.MULTILINE)
 
 _PROLOGUE = """\
 export HEADNODE_DIRECTORY="${PWD%/work}"
@@ -68,7 +70,21 @@ def _quoted(value: str) -> str:
 
 def asks_for_array(spec: JobSpec) -> bool:
     """Whether Slurm makes a job array of it, by an option or by a directive in the author's script."""
-    return spec.is_array or bool(spec.script and _ARRAY_DIRECTIVE.search(_split_author_script(spec.script)[0]))
+    return _array_indexes(spec) is not None
+
+
+def expected_elements(spec: JobSpec) -> int | None:
+    """Return how many elements (1 for a plain job) Slurm will account for, None where that can't be told."""
+    if spec.script and _HETEROGENEOUS.search(_split_author_script(spec.script)[0]):
+        return None
+    indexes = _array_indexes(spec)
+    return 1 if indexes is None else count_elements(indexes)
+
+
+def _array_indexes(spec: JobSpec) -> str | None:
+    if spec.script and (directives := _ARRAY_DIRECTIVE.findall(_split_author_script(spec.script)[0])):
+        return str(directives[-1]).strip("\"'")  # of several, sbatch takes the last
+    return spec.sbatch_options.get("array", "") if spec.is_array else None
 
 
 def _split_author_script(script: str) -> tuple[str, str]:

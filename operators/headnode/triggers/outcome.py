@@ -67,7 +67,7 @@ def to_airflow(error: HeadnodeError, *, about: str | None = None, name: str | No
     are defined outside ``headnode.errors``).
     """
     refused = isinstance(error, CommandRefused) and error.kind == "permanent"
-    final = isinstance(error, _FINAL) or refused or name in {"ConnectionInvalid", "Superseded"}
+    final = isinstance(error, _FINAL) or refused or name in {"JobSpecError", "ConnectionInvalid", "Superseded"}
     if final:
         return AirflowFailException(f"{about}: {error}" if about else str(error))
     return error

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.record import Labels
-from headnode.slurm.script import asks_for_array, render_script
+from headnode.slurm.script import asks_for_array, expected_elements, render_script
 from headnode.ssh.settings import ClusterSettings
 from headnode.templated import empty_as_none
 from headnode.triggers.slurm_job import SlurmJobTrigger
@@ -79,6 +79,7 @@ def prepare_trigger(
         deployment_id=deployment_id,
         code=base64.b64encode(code).decode() if code is not None else None,
         is_array=asks_for_array(spec),
+        elements=expected_elements(spec),
         ends_task=ends_task,
         push_result=push_result,
         outage_tolerance_seconds=outage_tolerance_seconds,

@@ -61,6 +61,7 @@ class SlurmJobTrigger(BaseTrigger):
     :param deployment_id: this Airflow's own id in the cluster's work directory
     :param code: a gzipped tar archive in base64, or None
     :param is_array: whether Slurm makes a job array of it
+    :param elements: how many elements it has, 1 for a plain job, None where that can't be told
     :param ends_task: whether a success may end the task here, without a worker
     :param push_result: whether the result is wanted as XCom ``return_value``
     :param outage_tolerance_seconds: how long the cluster may be silent
@@ -79,6 +80,7 @@ class SlurmJobTrigger(BaseTrigger):
         deployment_id: str,
         code: str | None = None,
         is_array: bool = False,
+        elements: int | None = None,
         ends_task: bool = False,
         push_result: bool = True,
         outage_tolerance_seconds: float = 86_400.0,
@@ -94,6 +96,7 @@ class SlurmJobTrigger(BaseTrigger):
         self.deployment_id = deployment_id
         self.code = code
         self.is_array = is_array
+        self.elements = elements
         self.ends_task = ends_task
         self.push_result = push_result
         self.outage_tolerance_seconds = outage_tolerance_seconds
@@ -114,6 +117,7 @@ class SlurmJobTrigger(BaseTrigger):
                 "deployment_id": self.deployment_id,
                 "code": self.code,
                 "is_array": self.is_array,
+                "elements": self.elements,
                 "ends_task": self.ends_task,
                 "push_result": self.push_result,
                 "outage_tolerance_seconds": self.outage_tolerance_seconds,
@@ -245,7 +249,10 @@ class SlurmJobTrigger(BaseTrigger):
         lines = LogLines()
         first_piece = True
         events = tracker.follow(
-            record.job_id, directory=record.directory, outage_tolerance_seconds=self.outage_tolerance_seconds
+            record.job_id,
+            directory=record.directory,
+            elements=self.elements,
+            outage_tolerance_seconds=self.outage_tolerance_seconds,
         )
         async with aclosing(events):
             async for event in events:

@@ -1,0 +1,25 @@
+"""How many elements a job array has, read from the notation of ``sbatch --array`` and of squeue's and sacct's ids."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_PART: Final = re.compile(r"([0-9]{1,8})(?:-([0-9]{1,8})(?::([0-9]{1,8}))?)?")
+
+
+def count_elements(indexes: str) -> int | None:
+    """Return the number of elements in ``0-9%4``, ``1,3,5-8`` or ``0-15:4``; None where it can't be told.
+
+    Slurm cuts long lists to end in ``...``; of these, and of what it would refuse, nothing is told.
+    """
+    found: set[int] = set()
+    for part in indexes.strip().strip("[]").partition("%")[0].split(","):
+        match = _PART.fullmatch(part.strip())
+        if match is None:
+            return None
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if last < first or step < 1 or last - first > 10_000_000:  # noqa: PLR2004 - more than any Slurm allows
+            return None
+        found.update(range(first, last + 1, step))
+    return len(found)
