@@ -6,7 +6,7 @@ from airflow.sdk import DAG
 
 from headnode import SlurmJobOperator, SlurmJobSensor
 
-with DAG("bad_input", schedule=None, max_active_tasks=32, default_args={"retries": 2, "retry_delay": timedelta(0)}):
+with DAG("bad_input", schedule=None, max_active_tasks=32, default_args={"retries": 5, "retry_delay": timedelta(0)}):
     SlurmJobOperator(task_id="unknown_partition", command="true", partition="fastest")
     SlurmJobOperator(task_id="wrong_key", command="true", slurm_conn_id="stranger")
     SlurmJobOperator(task_id="unknown_host_key", command="true", slurm_conn_id="unknown_host")
