@@ -1,4 +1,4 @@
-"""What can't be right: one clear sentence with the task, the cluster and the remedy; never a hang, no useless retries."""
+"""What can't be right: one clear sentence with the task, the cluster and the remedy; no hang, no useless retry."""
 
 import re
 from datetime import timedelta
