@@ -35,11 +35,14 @@ def tracked(connect):
     return run
 
 
-async def follow(tracker, request, *, directory=True, tolerance=60.0):
+async def follow(tracker, request, *, directory=True, tolerance=60.0, elements=1):
     """Submit a job and return all that happened to it."""
     job = await tracker.run(submit(request))
     following = tracker.follow(
-        job.job_id, directory=job.directory if directory else None, outage_tolerance_seconds=tolerance
+        job.job_id,
+        directory=job.directory if directory else None,
+        elements=elements,
+        outage_tolerance_seconds=tolerance,
     )
     return [event async for event in following]
 
@@ -128,20 +131,23 @@ def test_other_ends(slurm_cluster, tracked, new_request):
 
     async def all_of_them(tracker):
         array = new_request("exit $((SLURM_ARRAY_TASK_ID == 2 ? 9 : 0))", sbatch_options={"array": "1-3"})
+        array_again = new_request("exit $((SLURM_ARRAY_TASK_ID == 2 ? 9 : 0))", sbatch_options={"array": "1-3"})
         return await asyncio.gather(
             follow(tracker, new_request("echo said; exit 3"), directory=False),
             cancelled(tracker),
-            follow(tracker, array),
+            follow(tracker, array, elements=None),
+            follow(tracker, array_again, elements=3),
         )
 
-    failed, cancelled_events, array = tracked(all_of_them)
+    failed, cancelled_events, *arrays = tracked(all_of_them)
     assert (failed[-1].entry.state, failed[-1].entry.exit_code) == (JobState.FAILED, 3)
     assert not any(isinstance(event, LogSeen) for event in failed)
     assert cancelled_events[-1].entry.state is JobState.CANCELLED
-    entry = array[-1].entry
-    assert (entry.state, entry.exit_code, entry.elements, entry.failed_elements) == (JobState.FAILED, 9, 3, 1)
-    assert "in 1 of 3 elements with exit code 9" in str(job_error(entry, where="here"))
-    assert not isinstance(job_error(entry, where="here"), JobTimedOut)
+    for events in arrays:
+        entry = events[-1].entry
+        assert (entry.state, entry.exit_code, entry.elements, entry.failed_elements) == (JobState.FAILED, 9, 3, 1)
+        assert "in 1 of 3 elements with exit code 9" in str(job_error(entry, where="here"))
+        assert not isinstance(job_error(entry, where="here"), JobTimedOut)
 
 
 def test_an_outage_of_sshd(slurm_cluster, tracked, new_request):
