@@ -25,7 +25,7 @@ echo "Have them installed by whoever administers this machine, or use containers
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help packages demo stop browser test lint bench clean
+.PHONY: help packages demo stop up down browser test lint bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,12 @@ demo: packages  ## make a land-cover map by jobs of a private Slurm cluster, and
 
 stop:  ## end everything that `make demo` started
 	@if [ -d .demo ]; then $(VENV)/bin/python -m demo stop; else echo "nothing to stop"; fi
+
+up:  ## the same in containers: Airflow, its database and a Slurm cluster, by Docker or podman
+	@docker/up $(YEAR)
+
+down:  ## end the containers of `make up`; what they stored stays
+	@docker/up --down
 
 test: packages browser  ## run every test, on real parts
 	@$(MAKE) -s -j2 $(VENV)/.tested $(JOBS_VENV)/.tested

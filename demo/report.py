@@ -42,6 +42,13 @@ def accuracy_lines(result: Mapping[str, Any]) -> list[str]:
 
 def report_failure(airflow: PrivateAirflow, dag_id: str, run_id: str, state: str, console: Console) -> None:
     """Show the failed steps with the ends of their logs, and where all logs are."""
+    show_failed_steps(airflow, dag_id, run_id, state, console)
+    show_logs(console)
+    show_login(airflow, console)
+
+
+def show_failed_steps(airflow: PrivateAirflow, dag_id: str, run_id: str, state: str, console: Console) -> None:
+    """Show the run's state, and the failed steps with the ends of their logs."""
     console.print(f"\nThe run {run_id} of {dag_id} is {state}.", style="bold red", highlight=False)
     for instance in airflow.task_instances(dag_id, run_id):
         if instance["state"] == "failed":
@@ -49,8 +56,6 @@ def report_failure(airflow: PrivateAirflow, dag_id: str, run_id: str, state: str
             console.print(f"\nThe last lines of the log of {name}:", highlight=False)
             for line in _log_tail(airflow, dag_id, run_id, instance):
                 console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
-    show_logs(console)
-    show_login(airflow, console)
 
 
 def show_logs(console: Console) -> None:
