@@ -25,7 +25,8 @@ def test_output_shows_in_the_task_log_while_the_job_runs(running, wait_until, sa
     run, records = running
     wait_until(lambda: "| second 2" in run.log("marked"), "the job's output is in the task's log")
     assert run.states()["marked"] == "deferred"
-    assert state_of(sacct, records["marked"]["job_id"]) == "RUNNING"
+    # Accounting hears of a start a little later than the queue shows it.
+    wait_until(lambda: state_of(sacct, records["marked"]["job_id"]) == "RUNNING", "the job runs")
 
 
 def test_the_record_is_there_while_the_job_runs(running):
@@ -60,7 +61,6 @@ def test_clearing_a_task_ends_its_job_before_the_new_one_starts(running, wait_un
     first = records["cleared"]["job_id"]
     run.airflow.clear("long_jobs", run.run_id, task_ids=["cleared"])
     second = run.wait_for_record("cleared", state="RUNNING", not_job=first)["job_id"]
-    # Accounting hears of a start a little later than the queue shows it.
     wait_until(lambda: state_of(sacct, second) == "RUNNING", f"job {second} runs in accounting")
     (ended,) = sacct("State", "End", jobs=first)
     (started,) = sacct("Start", jobs=second)
