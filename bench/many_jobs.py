@@ -1,4 +1,4 @@
-"""How N jobs of S seconds fare: ``python -m bench.many_jobs --jobs 20 --seconds 10``.
+"""How N jobs of S seconds fare: ``python -m bench.many_jobs --jobs 12 --seconds 10``.
 
 One private cluster with sshd's default limits, one private Airflow (SQLite, LocalExecutor), three ways one after the
 other. Reported for each: wall time of the DAG run, states of its tasks, SSH logins, calls of Slurm's commands.
@@ -51,7 +51,7 @@ def run_way(airflow: PrivateAirflow, cluster: SlurmCluster, dag_id: str, timeout
 
 
 def main(
-    jobs: Annotated[int, typer.Option(help="how many jobs")] = 20,
+    jobs: Annotated[int, typer.Option(help="how many jobs")] = 12,
     seconds: Annotated[int, typer.Option(help="how long each job sleeps")] = 10,
     poll_seconds: Annotated[float, typer.Option(help="headnode's shortest polling interval")] = 2.0,
     workers: Annotated[int, typer.Option(help="LocalExecutor's processes")] = 8,

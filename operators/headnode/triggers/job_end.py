@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from headnode.errors import HeadnodeError
 from headnode.hooks.connection import aload_settings
 from headnode.slurm.ends import job_error
 from headnode.triggers.outcome import failure, success
+from headnode.triggers.pace import let_scheduler_catch_up
 from headnode.triggers.reporting import describe_state, describe_usage
 from headnode.triggers.trackers import tracker_for
 
@@ -43,6 +45,7 @@ class SlurmJobEndTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event that ends the wait."""
+        began = time.monotonic()
         try:
             settings = await aload_settings(self.slurm_conn_id)
             tracker = tracker_for(settings)
@@ -59,6 +62,8 @@ class SlurmJobEndTrigger(BaseTrigger):
             if (failed := job_error(entry, where=settings.ssh.host)) is not None:
                 raise failed
         except HeadnodeError as error:
-            yield TriggerEvent(failure(error, about=f"job {self.job_id} on connection {self.slurm_conn_id!r}"))
+            outcome = TriggerEvent(failure(error, about=f"job {self.job_id} on connection {self.slurm_conn_id!r}"))
         else:
-            yield TriggerEvent(success(entry.state_word, None))
+            outcome = TriggerEvent(success(entry.state_word, None))
+        await let_scheduler_catch_up(began)
+        yield outcome

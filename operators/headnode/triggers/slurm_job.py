@@ -28,6 +28,7 @@ from headnode.slurm.ends import job_error
 from headnode.slurm.record import JobRecord, Labels, Submission
 from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.outcome import failure, success
+from headnode.triggers.pace import let_scheduler_catch_up
 from headnode.triggers.reporting import (
     LogLines,
     describe_state,
@@ -126,6 +127,7 @@ class SlurmJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event that ends the wait."""
+        began = time.monotonic()
         record: JobRecord | None = None
         try:
             settings = await aload_settings(self.slurm_conn_id)
@@ -143,6 +145,8 @@ class SlurmJobTrigger(BaseTrigger):
             if self.ends_task and result is not None:
                 await store_result(self._labels, result)
             event = TaskSuccessEvent() if self.ends_task else TriggerEvent(success(result, record.to_xcom()))
+        if not isinstance(event, TaskSuccessEvent):
+            await let_scheduler_catch_up(began)
         self._fired = True
         yield event
 
