@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TOOLS = ("bash", "env", "dirname", "mkdir", "chmod", "cat", "tail", "date", "tar")
+TOOLS = ("bash", "env", "dirname", "mkdir", "chmod", "cat", "tail", "date", "find", "sort", "xargs", "sha256sum", "cut")
 
 
 @pytest.fixture
@@ -20,6 +20,9 @@ def checkout(tmp_path):
     (tmp_path / "bin").mkdir()
     for tool in TOOLS:
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    for folder in ("operators", "plugins", "dags", "demo"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "constraints.txt").touch()
     return tmp_path
 
 
@@ -86,3 +89,13 @@ def test_the_ui_is_published_on_loopback_unless_an_address_is_given(checkout, ho
     program(checkout, "noting-compose", 'echo "$HEADNODE_HOST" >noted; exit 7')
     up(checkout, COMPOSE="noting-compose", HOST=host)
     assert (checkout / "noted").read_text().strip() == published
+
+
+def test_changed_sources_get_new_containers(checkout):
+    """What is running is never older than the checkout."""
+    program(checkout, "noting-compose", 'echo "$HEADNODE_SOURCES" >>noted; exit 7')
+    for text in ("one", "one", "two"):
+        (checkout / "dags" / "a.py").write_text(text)
+        up(checkout, COMPOSE="noting-compose")
+    first, second, third = (checkout / "noted").read_text().splitlines()
+    assert first == second != third
