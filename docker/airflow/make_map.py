@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path, PurePosixPath
 
-from demo.__main__ import DAG_ID, RUN_SECONDS, end_interrupted_runs
+from demo.__main__ import DAG_ID, INTERRUPTED, RUN_SECONDS, end_interrupted_runs
 from demo.place import hear_signals
 from demo.progress import RunProgress
 from demo.report import LAST_TASK, accuracy_lines, show_failed_steps
@@ -51,7 +51,7 @@ def run(console: Console, run_id: str, year: str, elapsed_seconds: str) -> int:
     except KeyboardInterrupt:
         # Its jobs would go on, and the next run would wait for it.
         airflow.set_run_state(DAG_ID, run_id, "failed")
-        raise
+        return INTERRUPTED
     if state == "success":
         return 0
     show_failed_steps(airflow, DAG_ID, run_id, state, console)

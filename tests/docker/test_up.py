@@ -99,3 +99,11 @@ def test_changed_sources_get_new_containers(checkout):
         up(checkout, COMPOSE="noting-compose")
     first, second, third = (checkout / "noted").read_text().splitlines()
     assert first == second != third
+
+
+def test_an_interrupted_run_takes_the_containers_with_it(checkout):
+    """With a terminal, Ctrl-C is heard in the container, whose exit code tells of it."""
+    program(checkout, "noting-compose", 'echo "$3" >>noted; [ "$3" != exec ] || exit 130')
+    done = up(checkout, COMPOSE="noting-compose")
+    assert done.returncode == 130
+    assert (checkout / "noted").read_text().split() == ["build", "up", "exec", "down"]
