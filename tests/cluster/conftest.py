@@ -27,12 +27,16 @@ def new_place(tmp_path):
     return make
 
 
+JOB_BEGINS = "the job itself begins here"
+
+
 @pytest.fixture
 def new_request(new_place):
     """Return a function that makes the request to run a command, by default one that sleeps, at a new place."""
 
     def make(command=("sleep", "60"), *, place=None, code=None, **fields):
-        words = command if isinstance(command, str) else list(command)
+        # What start-up files of the login shell print comes before this line.
+        words = f"echo {JOB_BEGINS}\n{command}" if isinstance(command, str) else list(command)
         spec = parse_jobspec({"job_name": "test", "command": words, "memory": "10M", **fields})
         return SubmitRequest(place=place or new_place(), script=render_script(spec), code=code)
 

@@ -48,13 +48,13 @@ async def follow(tracker, request, *, directory=True, tolerance=60.0, elements=1
 
 
 def log_of(events):
-    """Return the log that the events hold, in which no byte may be missing or twice."""
+    """Return what the job itself wrote, from the log in the events, in which no byte may be missing or twice."""
     pieces = [event.piece for event in events if isinstance(event, LogSeen)]
     text = b""
     for piece in pieces:
         assert piece.start == len(text)
         text += piece.data
-    return text.decode()
+    return text.decode().partition("the job itself begins here\n")[2]
 
 
 def states_of(events):

@@ -67,9 +67,9 @@ def ask(airflow, token_of):
     return ask_for
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Return Debian's browser."""
+    """Return Debian's browser; no longer than a module, since asyncio can't be used beside Playwright's own loop."""
     playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is not installed")
