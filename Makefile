@@ -16,7 +16,7 @@ $(PYTHON) -m venv $(1); }
 endef
 
 define INSTALL_PACKAGES
-missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done | xargs); \
+missing=$$(for p in $(1); do [ "$$(dpkg-query -Wf '$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done | xargs); \
 if [ -n "$$missing" ]; then echo "installing $$missing"; \
 { $(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 apt-get install -qq -y --no-install-recommends $$missing >/dev/null; } || \
