@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import sync_playwright
 
 from headnode.testing.airflow import PrivateAirflow
 
@@ -70,10 +71,9 @@ def ask(airflow, token_of):
 @pytest.fixture(scope="module")
 def chromium():
     """Return Debian's browser; no longer than a module, since asyncio can't be used beside Playwright's own loop."""
-    playwright = pytest.importorskip("playwright.sync_api")
     if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is not installed")
-    with playwright.sync_playwright() as driver:
+        pytest.fail(f"{CHROMIUM} is not there, and pages can't be tested without it; `make test` installs it")
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_ARGUMENTS))
         yield browser
         browser.close()
