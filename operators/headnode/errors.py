@@ -20,6 +20,7 @@
       ├ JobOutOfMemory
       ├ JobCancelled
       ├ NodeFailed*
+      ├ JobPendingTooLong
       └ JobLost
 
 ``*``: trying again later may help (``retryable``).
@@ -138,6 +139,10 @@ class NodeFailed(JobError):
     """A node failed under the job."""
 
     retryable = True
+
+
+class JobPendingTooLong(JobError):
+    """The job has waited in the queue for longer than it may."""
 
 
 class JobLost(JobError):

@@ -45,21 +45,39 @@ class Submission(_Part):
 
 
 class Usage(_Part):
-    """What sacct says was used, summed or maximal over the job's steps (and array elements).
+    """What accounting says was used, summed or maximal over the job's steps (and array elements).
 
-    ``cpu_seconds`` is the consumed CPU time (TotalCPU), ``max_rss_bytes`` the largest resident memory of a task.
+    ``cpu_seconds`` is the consumed CPU time (TotalCPU), ``max_rss_bytes`` the largest resident memory of a task,
+    ``memory_used_bytes`` the same times the step's tasks, as ``seff`` reckons; of an array, both are those of the
+    element that used most. ``allocated_memory_bytes``, ``gpus`` and ``node_count`` are from AllocTRES, of an array
+    those of its largest element. ``energy_joules`` is None where the site does not measure it.
     """
 
     elapsed_seconds: int = 0
     allocated_cpus: int = 0
     cpu_seconds: float = 0.0
+    allocated_cpu_seconds: float | None = None  # over the elements; None in records of earlier versions
     max_rss_bytes: int | None = None
+    memory_used_bytes: int | None = None
+    allocated_memory_bytes: int | None = None
+    gpus: int = 0
+    node_count: int = 0
+    energy_joules: int | None = None
 
     @property
     def cpu_efficiency(self) -> float | None:
         """Consumed over allocated CPU time, 0 to 1, or None where nothing was allocated."""
-        allocated = self.elapsed_seconds * self.allocated_cpus
+        allocated = self.allocated_cpu_seconds
+        if allocated is None:
+            allocated = self.elapsed_seconds * self.allocated_cpus
         return self.cpu_seconds / allocated if allocated else None
+
+    @property
+    def memory_efficiency(self) -> float | None:
+        """Used over allocated memory, as ``seff`` reckons, or None where one of them is unknown."""
+        if self.memory_used_bytes is None or not self.allocated_memory_bytes:
+            return None
+        return self.memory_used_bytes / self.allocated_memory_bytes
 
 
 class JobRecord(_Part):

@@ -54,12 +54,18 @@ class SSHSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
-    """What headnode itself needs to know about a cluster. Times are in seconds."""
+    """What headnode itself needs to know about a cluster. Times are in seconds.
+
+    ``settle_seconds`` is how long a lost request may still arrive at slurmctld: longer than its MessageTimeout (10 s
+    by default). ``lost_after_seconds`` is how long a job may be unknown to squeue and sacct before it is lost.
+    """
 
     ssh: SSHSettings
     work_directory: str = DEFAULT_WORK_DIRECTORY
     poll_seconds: float = 10.0
     poll_max_seconds: float = 60.0
+    settle_seconds: float = 20.0
+    lost_after_seconds: float = 600.0
     account: str | None = None
 
 
@@ -109,6 +115,8 @@ def parse_connection(
         work_directory=_work_directory(conn_id, extra.get("work_directory") or DEFAULT_WORK_DIRECTORY),
         poll_seconds=fastest,
         poll_max_seconds=max(slowest, fastest),
+        settle_seconds=number.positive("settle_seconds", 20.0),
+        lost_after_seconds=number.positive("lost_after_seconds", 600.0),
         account=extra.get("account") or None,
     )
 
