@@ -14,7 +14,9 @@ SCHEMA_VERSION = 1
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A field that a newer headnode has added within the same version is passed over, so that pages and triggerers may
+    # be updated in any order.
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Labels(_Part):
@@ -33,15 +35,6 @@ class StateChange(_Part):
     at: datetime
     state: str
     reason: str | None = None
-
-
-class Submission(_Part):
-    """One sbatch inside one try, and why it was made."""
-
-    number: int = Field(ge=1)
-    job_id: str
-    at: datetime
-    reason: str = "first submission of this try"
 
 
 class Usage(_Part):
@@ -80,6 +73,26 @@ class Usage(_Part):
         return self.memory_used_bytes / self.allocated_memory_bytes
 
 
+class Submission(_Part):
+    """One sbatch inside one try, why it was made and how its job ended.
+
+    ``number`` counts from 1 inside the try; ``state`` is Slurm's word, None before any was seen; ``dependency`` is what
+    was given to ``sbatch --dependency``.
+    """
+
+    number: int = Field(ge=1)
+    job_id: str
+    at: datetime
+    reason: str = "first submission of this try"
+    key: str | None = None
+    directory: str | None = None
+    dependency: str | None = None
+    state: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    usage: Usage | None = None
+
+
 class JobRecord(_Part):
     """Everything about one task's job that outlives it."""
 
@@ -91,7 +104,8 @@ class JobRecord(_Part):
     job_id: str
     job_name: str
     directory: str  # absolute, on the cluster
-    log_path: str  # absolute, on the cluster
+    log_path: str  # absolute, on the cluster; of an array the directory's pattern, e.g. output.*.log
+    error_log_path: str | None = None  # the same for stderr
     script_sha256: str
     requested: dict[str, Any]  # the job description's resource fields that were set
     submissions: list[Submission]
@@ -102,6 +116,7 @@ class JobRecord(_Part):
     signal: int | None = None
     nodes: str | None = None
     usage: Usage | None = None
+    element_states: dict[str, str] | None = None  # of an array: Slurm's word to indexes, e.g. {"FAILED": "3,7-9"}
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the record as JSON types."""
