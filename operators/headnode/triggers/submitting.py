@@ -1,0 +1,192 @@
+"""What triggers share that submit a task's jobs: ownership, patience with the cluster, cancelling, the last event."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
+
+from headnode.cluster.cancellation import withdraw
+from headnode.cluster.place import JobPlace
+from headnode.cluster.procedures import Pause, Procedure
+from headnode.cluster.submission import SubmitRequest, Submitted, submit
+from headnode.cluster.tracker import Tracker
+from headnode.errors import HeadnodeError
+from headnode.hooks.connection import aload_settings
+from headnode.slurm.record import JobRecord, Labels
+from headnode.ssh.settings import ClusterSettings
+from headnode.triggers.outcome import failure, success
+from headnode.triggers.pace import let_scheduler_catch_up
+from headnode.triggers.reporting import store_record, store_result
+from headnode.triggers.trackers import tracker_for
+
+T = TypeVar("T")
+
+_FIRST_RETRY_SECONDS: Final = 5.0
+_LAST_RETRY_SECONDS: Final = 300.0
+# Airflow interrupts on_kill after about a second; what it began must live on, so somebody must hold it.
+_CANCELLATIONS: Final[set[asyncio.Task[None]]] = set()
+
+
+class SubmittingTrigger(BaseTrigger):
+    """Base of the triggers that submit jobs for one try of a task and follow them to the end.
+
+    A subclass gives ``_finish``, which does the work, and ``serialize``, for which ``_owned_arguments`` is a part.
+
+    :param slurm_conn_id: the Airflow connection to the cluster
+    :param owner: the UUID of the task instance
+    :param labels: dag, run, task, map index and try, as ``Labels`` dumps them
+    :param deployment_id: this Airflow's own id in the cluster's work directory
+    :param ends_task: whether a success may end the task here, without a worker
+    :param push_result: whether the result is wanted as XCom ``return_value``
+    :param outage_tolerance_seconds: how long the cluster may be silent
+    """
+
+    def __init__(
+        self,
+        *,
+        slurm_conn_id: str,
+        owner: str,
+        labels: dict[str, Any],
+        deployment_id: str,
+        ends_task: bool = False,
+        push_result: bool = True,
+        outage_tolerance_seconds: float = 86_400.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.slurm_conn_id = slurm_conn_id
+        self.owner = owner
+        self.labels = labels
+        self.deployment_id = deployment_id
+        self.ends_task = ends_task
+        self.push_result = push_result
+        self.outage_tolerance_seconds = outage_tolerance_seconds
+        self._record: JobRecord | None = None
+        self._fired = False
+
+    def _owned_arguments(self) -> dict[str, Any]:
+        """Return this class's own arguments, which Airflow stores while the task is deferred."""
+        return {
+            "slurm_conn_id": self.slurm_conn_id,
+            "owner": self.owner,
+            "labels": self.labels,
+            "deployment_id": self.deployment_id,
+            "ends_task": self.ends_task,
+            "push_result": self.push_result,
+            "outage_tolerance_seconds": self.outage_tolerance_seconds,
+        }
+
+    async def _finish(self, tracker: Tracker, settings: ClusterSettings) -> Any:
+        """Submit, follow, and return the result; raise what went wrong. Records are kept by ``_keep``.
+
+        Raises:
+            HeadnodeError: the job or its following failed.
+        """
+        raise NotImplementedError
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event that ends the wait."""
+        began = time.monotonic()
+        try:
+            settings = await aload_settings(self.slurm_conn_id)
+            result = await self._finish(tracker_for(settings), settings)
+        except HeadnodeError as error:
+            about = f"task {self._labels.task_id!r} on connection {self.slurm_conn_id!r}"
+            event = TriggerEvent(failure(error, about=about, record=self._record_as_json()))
+        else:
+            if self.ends_task and result is not None:
+                await store_result(self._labels, result)
+            event = TaskSuccessEvent() if self.ends_task else TriggerEvent(success(result, self._record_as_json()))
+        if not isinstance(event, TaskSuccessEvent):
+            await let_scheduler_catch_up(began)
+        self._fired = True
+        yield event
+
+    async def on_kill(self) -> None:
+        """Cancel the job, unless the task merely went to another triggerer or has a new try.
+
+        Airflow calls this also for tasks that another triggerer has taken over; those are still deferred. A new try
+        that is deferred already ends the jobs of the tries before it by itself.
+        """
+        if self._fired:
+            return
+        task = asyncio.create_task(self._cancel(), name=f"headnode cancels {self._labels.task_id}")
+        _CANCELLATIONS.add(task)
+        task.add_done_callback(_CANCELLATIONS.discard)
+        await asyncio.shield(task)
+
+    async def _cancel(self) -> None:
+        labels = self._labels
+        states = await asyncio.to_thread(
+            RuntimeTaskInstance.get_task_states,
+            dag_id=labels.dag_id,
+            map_index=labels.map_index,
+            task_ids=[labels.task_id],
+            run_ids=[labels.run_id],
+        )
+        now = {str(state) for of_run in states.values() for state in of_run.values()}
+        if "deferred" in now:
+            self.log.info("the task is still deferred, so its job is left to whoever follows it now")
+            return
+        try:
+            settings = await aload_settings(self.slurm_conn_id)
+            place = self._place(settings)
+            job_id = await self._tolerantly(tracker_for(settings), lambda: withdraw(place))
+        except HeadnodeError as error:
+            self.log.error("the job could not be cancelled, look at the cluster: %s", error)  # noqa: TRY400 - no traceback for people
+            return
+        self.log.info("job %s is cancelled", job_id) if job_id else self.log.info("no job was left to cancel")
+
+    @property
+    def _labels(self) -> Labels:
+        return Labels.model_validate(self.labels)
+
+    def _place(self, settings: ClusterSettings, number: int = 1) -> JobPlace:
+        return JobPlace(
+            work_directory=settings.work_directory,
+            deployment_id=self.deployment_id,
+            labels=self._labels,
+            owner=str(UUID(self.owner)),
+            number=number,
+        )
+
+    async def _submitted(self, tracker: Tracker, settings: ClusterSettings, request: SubmitRequest) -> Submitted:
+        """Submit (or find) the job of ``request`` and say so in the log."""
+        submitted = await self._tolerantly(tracker, lambda: submit(request))
+        verb = "found again" if submitted.adopted else "submitted"
+        self.log.info("job %s %s on %s, directory %s", submitted.job_id, verb, settings.ssh.host, submitted.directory)
+        return submitted
+
+    async def _tolerantly(self, tracker: Tracker, procedure: Callable[[], Procedure[T]]) -> T:
+        """Run a repeatable procedure, again and again while the cluster can't be asked, up to the tolerance."""
+        began = time.monotonic()
+        pause = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await tracker.run(procedure(), on_pause=self._say)
+            except HeadnodeError as error:
+                left = began + self.outage_tolerance_seconds - time.monotonic()
+                if not error.retryable or left <= 0:
+                    raise
+                wait = min(pause * random.uniform(0.75, 1.25), left)  # noqa: S311 - spreads load, hides nothing
+                self.log.warning("%s Trying again in %.0f s, for at most %.0f s more.", error, wait, left)
+            await asyncio.sleep(wait)
+            pause = min(pause * 2, _LAST_RETRY_SECONDS)
+
+    def _say(self, pause: Pause) -> None:
+        self.log.info("waiting: %s", pause.reason)
+
+    async def _keep(self, record: JobRecord) -> JobRecord:
+        """Store the record in XCom, and remember it for the event."""
+        self._record = record
+        await store_record(record)
+        return record
+
+    def _record_as_json(self) -> dict[str, Any] | None:
+        return self._record.to_xcom() if self._record is not None else None
