@@ -9,14 +9,14 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from headnode.links.slurm_job import airflow_path
-from headnode.slurm.record import JobRecord, StateChange, Usage
+from headnode.slurm.reasons import Prospect, explain_reason
+from headnode.slurm.record import JobRecord, StateChange, Submission, Usage
 from headnode.slurm.states import parse_state, phase_of
+from headnode.slurm.usage import duration, usage_facts
 from headnode_ui.records import TaskReference
 
 REFRESH_SECONDS = 10
 _NOTHING = "-"
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,35 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class UsageView:
-    """What was used; ``cpu_percent`` is None where no CPU time was allocated."""
+    """What was used; a percentage is None where nothing was allocated or measured."""
 
     facts: list[tuple[str, str]]
     cpu_percent: float | None
+    memory_percent: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionView:
+    """One row of the table of submissions."""
+
+    number: int
+    job_id: str
+    at: str
+    reason: str
+    dependency: str | None
+    state: str
+    tone: str
+    end: str
+    elapsed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElementsView:
+    """The elements of an array that are in one state."""
+
+    state: str
+    tone: str
+    indexes: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +76,9 @@ class JobView:
     elapsed: str
     stages: list[Stage]
     requested: list[tuple[str, str]]
-    submissions: list[tuple[int, str, str, str]]
+    submissions: list[SubmissionView]
+    elements: list[ElementsView]
+    advice: tuple[str, str] | None
     usage: UsageView | None
     refresh_seconds: int | None
     record_path: str
@@ -65,11 +92,13 @@ def job_view(record: JobRecord, *, now: datetime) -> JobView:
         record=record,
         tone=phase.value,
         ended=phase.ended,
-        outcome=_outcome(record),
+        outcome=_ended_with(record.exit_code, record.signal),
         elapsed=duration(sum(_lengths(record.history, until))),
         stages=_stages(record.history, until),
         requested=[(name, plain(value)) for name, value in record.requested.items()],
-        submissions=[(s.number, s.job_id, moment(s.at), s.reason) for s in record.submissions],
+        submissions=[_submission(each) for each in record.submissions],
+        elements=_elements(record.element_states),
+        advice=_advice(record),
         usage=_usage(record.usage) if record.usage else None,
         refresh_seconds=None if phase.ended else REFRESH_SECONDS,
         record_path=_record_path(record),
@@ -81,28 +110,6 @@ def task_page_path(task: TaskReference) -> str:
     parts = [quote(part, safe="") for part in (task.dag_id, task.run_id, task.task_id)]
     page = f"{airflow_path()}/dags/{parts[0]}/runs/{parts[1]}/tasks/{parts[2]}"
     return page if task.map_index < 0 else f"{page}/mapped/{task.map_index}"
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time for people: ``45 s``, ``3 min 05 s``, ``2 h 05 min``, ``3 d 04 h``."""
-    whole = max(0, round(seconds))
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR:02d} h"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for people, in Slurm's powers of 1024."""
-    scaled, unit = float(count), _UNITS[0]
-    for unit in _UNITS:
-        if scaled < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004
-            break
-        scaled /= 1024
-    return f"{scaled:.0f} {unit}" if unit == _UNITS[0] else f"{scaled:.1f} {unit}"
 
 
 def moment(at: datetime) -> str:
@@ -127,12 +134,12 @@ def _record_path(record: JobRecord) -> str:
     return f"job.json?{query}"
 
 
-def _outcome(record: JobRecord) -> str | None:
+def _ended_with(exit_code: int | None, signal: int | None) -> str | None:
     parts = []
-    if record.exit_code is not None:
-        parts.append(f"exit code {record.exit_code}")
-    if record.signal:
-        parts.append(f"signal {record.signal}")
+    if exit_code is not None:
+        parts.append(f"exit code {exit_code}")
+    if signal:
+        parts.append(f"signal {signal}")
     return ", ".join(parts) or None
 
 
@@ -170,11 +177,49 @@ def _stages(history: list[StateChange], now: datetime | None) -> list[Stage]:
 
 
 def _usage(usage: Usage) -> UsageView:
-    facts = [
-        ("Elapsed", duration(usage.elapsed_seconds)),
-        ("Allocated CPUs", str(usage.allocated_cpus)),
-        ("CPU time", duration(usage.cpu_seconds)),
-        ("Largest memory of a task", _NOTHING if usage.max_rss_bytes is None else size(usage.max_rss_bytes)),
+    return UsageView(
+        facts=usage_facts(usage),
+        cpu_percent=_percent(usage.cpu_efficiency),
+        memory_percent=_percent(usage.memory_efficiency),
+    )
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 1)
+
+
+def _submission(submission: Submission) -> SubmissionView:
+    ended = _ended_with(submission.exit_code, submission.signal)
+    return SubmissionView(
+        number=submission.number,
+        job_id=submission.job_id,
+        at=moment(submission.at),
+        reason=submission.reason,
+        dependency=submission.dependency,
+        state=submission.state or _NOTHING,
+        tone=phase_of(parse_state(submission.state)).value if submission.state else "unknown",
+        end=ended or _NOTHING,
+        elapsed=_NOTHING if submission.usage is None else duration(submission.usage.elapsed_seconds),
+    )
+
+
+def _elements(states: Mapping[str, str] | None) -> list[ElementsView]:
+    """Return the states of an array's elements, those that need a look first."""
+    shown = [
+        ElementsView(state=word, tone=phase_of(parse_state(word)).value, indexes=indexes.replace(",", ", "))
+        for word, indexes in (states or {}).items()
     ]
-    efficiency = usage.cpu_efficiency
-    return UsageView(facts=facts, cpu_percent=None if efficiency is None else round(100 * efficiency, 1))
+    return sorted(shown, key=lambda each: (each.tone == "succeeded", each.state))
+
+
+def _advice(record: JobRecord) -> tuple[str, str] | None:
+    """Return why the job waits in plain words and in what tone, None where there is nothing to say."""
+    if phase_of(parse_state(record.state)).ended or (meaning := explain_reason(record.reason)) is None:
+        return None
+    words = meaning.words[0].upper() + meaning.words[1:]
+    if meaning.prospect is Prospect.NEEDS_PERSON:
+        words += "; it will not start by itself"
+    elif meaning.prospect is Prospect.NEVER_STARTS:
+        words += "; it will never start as it is"
+    text = f"{words}{f': {meaning.advice}' if meaning.advice else ''}."
+    return text, "pending" if meaning.prospect is Prospect.WAITS else "blocked"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from headnode.slurm.record import JobRecord, Labels, StateChange, Submission, Usage
 from headnode_ui.records import RecordUnreadable, TaskReference, parse_record
-from headnode_ui.view import duration, job_view, plain, size, task_page_path
+from headnode_ui.view import job_view, plain, task_page_path
 
 BEGIN = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 
@@ -34,33 +34,6 @@ def record(**changes):
 def history(*changes):
     """Return a history of (seconds after the beginning, state)."""
     return [StateChange(at=BEGIN + timedelta(seconds=after), state=state) for after, state in changes]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h 00 min"),
-        (86399, "23 h 59 min"),
-        (86400, "1 d 00 h"),
-        (-5, "0 s"),
-    ],
-)
-def test_duration(seconds, text):
-    """Two units are enough; a clock that went back is not a negative time."""
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (8 * 1024**3, "8.0 GiB"), (5000 * 1024**5, "5000.0 PiB")],
-)
-def test_size(count, text):
-    """Slurm counts memory in powers of 1024."""
-    assert size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -132,3 +105,43 @@ def test_record_is_read_from_text_and_from_data():
     """Databases keep JSON as text or as data."""
     whole = record()
     assert parse_record(whole.model_dump_json()) == parse_record(whole.to_xcom()) == whole
+
+
+def test_failed_elements_come_first():
+    """Whoever opens the page looks for what went wrong."""
+    view = job_view(record(element_states={"COMPLETED": "0-2,4-9", "FAILED": "3"}), now=BEGIN)
+    assert [(each.state, each.tone, each.indexes) for each in view.elements] == [
+        ("FAILED", "failed", "3"),
+        ("COMPLETED", "succeeded", "0-2, 4-9"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "advice"),
+    [
+        ("PENDING", "Priority", ("Jobs of higher priority are before it.", "pending")),
+        (
+            "PENDING",
+            "JobHeldUser",
+            ("Its owner holds it; it will not start by itself: `scontrol release <job id>` lets it go.", "blocked"),
+        ),
+        ("PENDING", "AWordOfTomorrow", None),
+        ("PENDING", None, None),
+        ("FAILED", "JobHeldUser", None),
+    ],
+)
+def test_why_a_job_waits_in_plain_words(state, reason, advice):
+    """Only while it waits; a word that is not known says nothing more."""
+    assert job_view(record(state=state, reason=reason), now=BEGIN).advice == advice
+
+
+def test_each_submission_shows_why_it_was_made_and_how_it_ended():
+    """What is not known yet is a dash."""
+    first = Submission(
+        number=1, job_id="1", at=BEGIN, state="OUT_OF_MEMORY", exit_code=0, signal=9, usage=Usage(elapsed_seconds=61)
+    )
+    second = Submission(number=2, job_id="2", at=BEGIN, reason="more memory: 16G", dependency="afterok:7")
+    shown = job_view(record(submissions=[first, second]), now=BEGIN).submissions
+    assert (shown[0].tone, shown[0].end, shown[0].elapsed) == ("failed", "exit code 0, signal 9", "1 min 01 s")
+    assert (shown[1].reason, shown[1].dependency) == ("more memory: 16G", "afterok:7")
+    assert (shown[1].state, shown[1].end, shown[1].elapsed) == ("-", "-", "-")

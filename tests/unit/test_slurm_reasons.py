@@ -95,8 +95,8 @@ def test_every_reason_says_whether_waiting_helps(reason: str, prospect: Prospect
         (
             "DependencyNeverSatisfied",
             (
-                "DependencyNeverSatisfied: it waits for another job that ended otherwise than it must; it will never start"
-                " as it is; cancel it, or give it another dependency with `scontrol update`"
+                "DependencyNeverSatisfied: it waits for another job that ended otherwise than it must; it will never"
+                " start as it is; cancel it, or give it another dependency with `scontrol update`"
             ),
         ),
         ("AWordOfTomorrow", "AWordOfTomorrow"),

@@ -5,12 +5,20 @@ The schema is versioned: a reader looks at ``schema_version`` first, and a chang
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headnode.slurm.arrays import render_elements
+
 SCHEMA_VERSION = 1
+# A record is stored anew at every change, so it must stay small (well below 64 KiB) whatever a job does.
+MAX_HISTORY: Final = 100
+MAX_NODES_LENGTH: Final = 1000
+MAX_ELEMENTS_LENGTH: Final = 2000
 
 
 class _Part(BaseModel):
@@ -121,3 +129,44 @@ class JobRecord(_Part):
     def to_xcom(self) -> dict[str, Any]:
         """Return the record as JSON types."""
         return self.model_dump(mode="json")
+
+    def changed(self, change: StateChange) -> JobRecord:
+        """Return the record with one more change of state; of very many, those in the middle are left out."""
+        history = [*self.history, change]
+        if len(history) > MAX_HISTORY:
+            history = [*history[: MAX_HISTORY // 4], *history[len(history) - MAX_HISTORY * 3 // 4 :]]
+        return self.model_copy(update={"history": history, "state": change.state, "reason": change.reason})
+
+    def resubmitted(self, submission: Submission) -> JobRecord:
+        """Return the record of a job that was submitted once more: ``submission`` is the one that counts now."""
+        update = {
+            "key": submission.key or self.key,
+            "job_id": submission.job_id,
+            "directory": submission.directory or self.directory,
+            "submissions": [*self.submissions, submission],
+            "exit_code": None,
+            "signal": None,
+        }
+        return self.model_copy(update=update)
+
+
+def shorten_nodes(nodes: str | None) -> str | None:
+    """Return a list of nodes, cut at its end where it is very long, as Slurm cuts lists."""
+    return nodes if nodes is None or len(nodes) <= MAX_NODES_LENGTH else f"{nodes[: MAX_NODES_LENGTH - 3]}..."
+
+
+def summarize_elements(states: Mapping[int, str]) -> dict[str, str]:
+    """Return which elements are in which state, e.g. ``{"COMPLETED": "0-2,4-999", "FAILED": "3"}``.
+
+    A list that is very long is cut, and says how many elements it stands for: ``0,2,4,... (5000 in all)``.
+    """
+    indexes: dict[str, list[int]] = defaultdict(list)
+    for index, word in states.items():
+        indexes[word].append(index)
+    summary = {}
+    for word, members in sorted(indexes.items()):
+        text = render_elements(members)
+        if len(text) > MAX_ELEMENTS_LENGTH:
+            text = f"{text[:MAX_ELEMENTS_LENGTH].rpartition(',')[0]},... ({len(members)} in all)"
+        summary[word] = text
+    return summary

@@ -12,95 +12,127 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from headnode.cluster.following import Followed
 from headnode.cluster.logs import LogPiece
-from headnode.slurm.answers import AccountingEntry
-from headnode.slurm.record import JobRecord, Labels, StateChange
+from headnode.slurm.accounting import AccountingEntry
+from headnode.slurm.reasons import describe_reason
+from headnode.slurm.record import JobRecord, Labels, StateChange, Submission, shorten_nodes, summarize_elements
+from headnode.slurm.usage import usage_table
 
 RECORD_KEY: Final = "slurm_job"
 RETURN_KEY: Final = BaseXCom.XCOM_RETURN_KEY
 TAIL_LINES: Final = 20
 
-# Why a job waits, in plain words; Slurm's own word is shown beside it (squeue.1, JOB REASON CODES).
-_REASONS: Final = {
-    "Priority": "jobs of higher priority are before it",
-    "Resources": "it waits for nodes to become free",
-    "Dependency": "it waits for another job",
-    "JobHeldUser": "it is held; `scontrol release` lets it go",
-    "JobHeldAdmin": "an administrator holds it",
-    "PartitionTimeLimit": "it asks for more time than the partition gives: it will never start",
-    "PartitionNodeLimit": "it asks for more nodes than the partition gives: it will never start",
-    "AssocGrpCPUMinutesLimit": "the account's budget of CPU time is used up",
-    "QOSMaxJobsPerUserLimit": "as many jobs of this user run as may",
-    "ReqNodeNotAvail": "nodes that it needs are down, drained or reserved",
-    "BeginTime": "its earliest time to start has not come",
-}
+# A line without an end is shown in parts of this length.
+MAX_LINE_LENGTH: Final = 16 * 1024
+MARKS: Final = {"stdout": "| ", "stderr": "! "}
 
 
 class LogLines:
-    """Cuts the pieces of a job's log into lines; bytes that are no UTF-8 are shown as replacement characters."""
+    """Cuts the pieces of a job's logs into lines, each stream for itself.
+
+    Lines of stdout begin with ``| ``, those of stderr with ``! ``. Bytes that are no UTF-8 are shown as replacement
+    characters, and of a line that a progress bar has written over, what a terminal would show in the end.
+    """
 
     def __init__(self) -> None:
+        self._streams = {stream: _Stream(mark) for stream, mark in MARKS.items()}
+
+    def feed(self, piece: LogPiece) -> list[str]:
+        """Return the lines that are complete now, with the mark of their stream."""
+        return self._streams[piece.stream].feed(piece.data)
+
+    def finish(self) -> list[str]:
+        """Return what was written after the last newlines, if anything."""
+        return [line for stream in self._streams.values() for line in stream.finish()]
+
+    @property
+    def tail(self) -> list[str]:
+        """The last lines of stdout, then those of stderr with their mark."""
+        return [*self._streams["stdout"].tail, *(f"! {line}" for line in self._streams["stderr"].tail)]
+
+
+class _Stream:
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
 
-    def feed(self, piece: LogPiece) -> list[str]:
-        """Return the lines that are complete now."""
-        *lines, self._rest = (self._rest + self._decoder.decode(piece.data)).split("\n")
-        self.tail.extend(lines)
-        return lines
+    def feed(self, data: bytes) -> list[str]:
+        *lines, rest = (self._rest + self._decoder.decode(data)).split("\n")
+        rest = _overwritten(rest)
+        if len(rest) > MAX_LINE_LENGTH:
+            lines, rest = [*lines, rest], ""
+        self._rest = rest
+        return self._shown(lines)
 
     def finish(self) -> list[str]:
-        """Return what was written after the last newline, if anything."""
         rest, self._rest = self._rest + self._decoder.decode(b"", final=True), ""
-        self.tail.extend([rest] if rest else [])
-        return [rest] if rest else []
+        return self._shown([rest] if rest else [])
+
+    def _shown(self, lines: list[str]) -> list[str]:
+        shown = [_overwritten(line).rstrip("\r") for line in lines]
+        self.tail.extend(shown)
+        return [self._mark + line for line in shown]
+
+
+def _overwritten(line: str) -> str:
+    """Return what a terminal shows of ``line`` after its carriage returns; one at its end is kept."""
+    end = "\r" if line.endswith("\r") else ""
+    return line.rstrip("\r").rpartition("\r")[2] + end
 
 
 def describe_state(job: Followed) -> str:
-    """Return one line for the log about the state a job is in."""
+    """Return one line for the log about the state a job is in, and in plain words why it waits."""
     text = f"job {job.job_id} is {job.state_word}"
     if job.nodes:
         text += f" on {job.nodes}"
     if job.reason:
-        words = _REASONS.get(job.reason.split(",", 1)[0])
-        text += f" ({job.reason}: {words})" if words else f" ({job.reason})"
+        text += f" ({describe_reason(job.reason)})"
+    elif job.state_word == "REQUEUE_HOLD":
+        text += " (it was requeued and is held; it will not start by itself; `scontrol release` lets it go)"
     return text
 
 
 def describe_usage(entry: AccountingEntry) -> str:
-    """Return one line for the log about what a job used."""
-    usage = entry.usage
-    text = f"job {entry.job_id} used {usage.elapsed_seconds} s on {usage.allocated_cpus} CPUs"
-    allocated = usage.elapsed_seconds * usage.allocated_cpus
-    if allocated:
-        text += f", {usage.cpu_seconds:.1f} s CPU time ({usage.cpu_seconds / allocated:.0%} of what it held)"
-    if usage.max_rss_bytes is not None:
-        text += f", at most {usage.max_rss_bytes / 2**20:.0f} MiB of memory a task"
-    return text
+    """Return a short table for the log about what a job used."""
+    usage = usage_table(entry.usage, nodes=shorten_nodes(entry.nodes))
+    elements = f" in {entry.elements} elements" if entry.elements > 1 else ""
+    return f"job {entry.job_id} ended as {entry.state_word}{elements} and used\n{usage}"
 
 
 def with_state(record: JobRecord, job: Followed) -> JobRecord:
-    """Return the record with a change of state added."""
-    change = StateChange(at=datetime.now(UTC), state=job.state_word, reason=job.reason)
-    update = {"history": [*record.history, change], "state": job.state_word, "reason": job.reason, "nodes": job.nodes}
-    return record.model_copy(update=update)
+    """Return the record with a change of state added, to the history and to the submission that it is about."""
+    changed = record.changed(StateChange(at=datetime.now(UTC), state=job.state_word, reason=job.reason))
+    submissions = _with_submission(record, job.job_id, {"state": job.state_word})
+    return changed.model_copy(update={"nodes": shorten_nodes(job.nodes), "submissions": submissions})
 
 
 def with_end(record: JobRecord, entry: AccountingEntry) -> JobRecord:
-    """Return the record of a job that has ended."""
-    history = record.history
-    if not history or history[-1].state != entry.state_word:
-        history = [*history, StateChange(at=datetime.now(UTC), state=entry.state_word)]
-    update = {
-        "history": history,
-        "state": entry.state_word,
+    """Return the record of a job that has ended; its submission keeps the end and the usage, too."""
+    if not record.history or record.history[-1].state != entry.state_word:
+        record = record.changed(StateChange(at=datetime.now(UTC), state=entry.state_word))
+    end = {"state": entry.state_word, "exit_code": entry.exit_code, "signal": entry.signal, "usage": entry.usage}
+    update: dict[str, Any] = {
+        **end,
         "reason": None,
-        "exit_code": entry.exit_code,
-        "signal": entry.signal,
-        "nodes": entry.nodes or record.nodes,
-        "usage": entry.usage,
+        "nodes": shorten_nodes(entry.nodes) or record.nodes,
+        "submissions": _with_submission(record, entry.job_id, end),
     }
+    if entry.element_ends:
+        update["element_states"] = summarize_elements(
+            {index: element.state.value for index, element in entry.element_ends.items()}
+        )
     return record.model_copy(update=update)
+
+
+def _with_submission(record: JobRecord, job_id: str, update: dict[str, Any]) -> list[Submission]:
+    """Return the submissions, the last one of ``job_id`` updated."""
+    submissions = list(record.submissions)
+    for at in range(len(submissions) - 1, -1, -1):
+        if submissions[at].job_id == job_id:
+            submissions[at] = submissions[at].model_copy(update=update)
+            break
+    return submissions
 
 
 async def store_record(record: JobRecord) -> None:
