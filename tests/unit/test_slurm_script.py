@@ -118,7 +118,7 @@ def test_each_argument_arrives_as_it_was_given(arguments, environment, tmp_path_
         spec = JobSpec(job_name="x", command=["printenv", "-0", *names], env=environment)
         values = run(render_script(spec), place).split(b"\0")[:-1]
         assert values == [environment[name].encode() for name in names]
-    assert [path.name for path in place.rglob("*")] == ["work"]
+    assert {path.name for path in place.rglob("*")} == {"work", "end"}
 
 
 def test_carriage_returns_arrive_in_any_shell(tmp_path):
@@ -175,7 +175,7 @@ def test_a_whole_script():
         "#SBATCH --partition=gpu",
         "#SBATCH --time=01:30:00",
     ]
-    assert lines[-7:] == [
+    assert lines[-9:] == [
         "export A='one two'",
         "export B=2",
         "",
@@ -183,6 +183,8 @@ def test_a_whole_script():
         "source venv/bin/activate",
         "",
         """python -m model --name 'it'"'"'s'""",
+        "",
+        "exit $?",
     ]
 
 
@@ -203,7 +205,7 @@ def test_an_authors_script_keeps_its_interpreter_and_directives():
     script = render_script(JobSpec(job_name="x", script=AUTHOR_SCRIPT, nodes=1))
     assert script.startswith("#!/bin/sh\n#SBATCH --job-name=x\n")
     assert options_of(script) == ["--job-name=x", "--nodes=1", "--array=0-3", "--mem=1G"]
-    assert script.endswith("\necho one\n#SBATCH --mem=2G\necho two\n")
+    assert script.endswith("\necho one\n#SBATCH --mem=2G\necho two\n\nexit $?\n")
 
 
 @pytest.mark.parametrize("script", ["echo hello", "\n\necho hello\n", "# a comment\necho hello"])

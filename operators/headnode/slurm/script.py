@@ -8,22 +8,73 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Final
 
 from headnode.errors import JobSpecError
 from headnode.slurm.arrays import count_elements
 from headnode.slurm.jobspec import JobSpec
+
+# What a job says that has written a checkpoint and wants to go on (EX_TEMPFAIL of sysexits.h).
+RUN_AGAIN: Final = 75
 
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:;/@%+=~\[\]&|*-]+")
 _SHELL = re.compile(r"#!\s*/(?:usr/)?(?:bin/)?(?:env\s+)?(?:/?(?:bin/)?)(?:ba|da|k|z)?sh\b.*")
 _ARRAY_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:--array\b|-a)[=\s]*(?P<indexes>\S*)", re.MULTILINE)
 _HETEROGENEOUS = re.compile(r"^#SBATCH\s+hetjob\b", re.MULTILINE)
 
+# The last word of a script is its exit code, in a file beside it: sites without accounting know no other. bash runs
+# an EXIT trap also when a signal kills it, with the status of the command before, which may be 0; so a 0 counts only
+# where the script came to an ``exit``. ksh and zsh may do the like, and have no way to tell: they leave no marker.
 _PROLOGUE = """\
 export HEADNODE_DIRECTORY="${PWD%/work}"
 export HEADNODE_CODE="$PWD"
-export HEADNODE_RESULT="$HEADNODE_DIRECTORY/result${SLURM_ARRAY_TASK_ID:+.$SLURM_ARRAY_TASK_ID}.json"
+export HEADNODE_SUBMISSION="${HEADNODE_DIRECTORY##*-}"
+export HEADNODE_CHECKPOINT="${HEADNODE_DIRECTORY%-*}-checkpoint"
+export HEADNODE_RESULT="$HEADNODE_DIRECTORY/result.json"
+headnode_end="$HEADNODE_DIRECTORY/end"
+if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
+  headnode_offset=0
+  [ ! -s "$HEADNODE_DIRECTORY/element_offset" ] || read -r headnode_offset < "$HEADNODE_DIRECTORY/element_offset"
+  export HEADNODE_ELEMENT=$((SLURM_ARRAY_TASK_ID + headnode_offset))
+  export HEADNODE_RESULT="$HEADNODE_DIRECTORY/result.$HEADNODE_ELEMENT.json"
+  headnode_end="$headnode_end.$SLURM_ARRAY_TASK_ID"
+fi
 export PYTHONPATH="$HEADNODE_CODE${PYTHONPATH:+:$PYTHONPATH}"
-rm -f "$HEADNODE_RESULT"
+rm -f "$HEADNODE_RESULT" "$headnode_end"
+headnode_began=$(date +%s)
+headnode_mark_end() {
+  case "$1 $2" in "0 exit"|"0 exit "*) ;; "0 "*) return 0;; esac
+  {
+    printf '%s %s %s %s %s\\n' "$1" "$headnode_began" "$(date +%s)" "${SLURM_JOB_ID:-0}" \
+      "${SLURM_RESTART_COUNT:-0}" > "$headnode_end.new" && mv -f "$headnode_end.new" "$headnode_end"
+  } 2>/dev/null || :
+}
+[ -n "${ZSH_VERSION:-}${KSH_VERSION:-}" ] || trap 'headnode_mark_end "$?" "${BASH_COMMAND:-exit}"' EXIT
+"""
+
+# A job that goes on for an adopted one of an earlier try finds that try's checkpoint.
+_CHECKPOINT = """\
+if [ -s "$HEADNODE_DIRECTORY/checkpoint_of" ] && [ ! -e "$HEADNODE_CHECKPOINT" ]; then
+  ln -s "$(cat "$HEADNODE_DIRECTORY/checkpoint_of")-checkpoint" "$HEADNODE_CHECKPOINT"
+fi
+mkdir -p "$HEADNODE_CHECKPOINT"
+"""
+
+# ``wait`` returns early when the trap has run, so what it returned counts only where no signal came meanwhile.
+_FORWARDING = """\
+headnode_signals=0 headnode_command=
+trap 'headnode_signals=$((headnode_signals + 1)); kill -USR1 "$headnode_command" 2>/dev/null || :' USR1
+{command} <&0 &
+headnode_command=$!
+[ "$headnode_signals" = 0 ] || kill -USR1 "$headnode_command" 2>/dev/null || :
+while :; do
+  headnode_before=$headnode_signals
+  headnode_status=0
+  wait "$headnode_command" || headnode_status=$?
+  [ "$headnode_signals" != "$headnode_before" ] || break
+done
+[ "$headnode_signals" = 0 ] || [ "$headnode_status" = 0 ] || exit {again}
+exit "$headnode_status"
 """
 
 
@@ -36,8 +87,13 @@ def render_directive(name: str, value: str | None) -> str:
     return f"#SBATCH --{name}={value}"
 
 
-def render_script(spec: JobSpec) -> str:
+def render_script(spec: JobSpec, *, checkpoint: bool = False) -> str:
     """Return the whole batch script of ``spec``.
+
+    Its last act, whichever way it ends but by a signal, is to leave its exit code in the file ``end`` (of an array
+    ``end.<index>``) of its directory. With ``checkpoint`` the directory ``$HEADNODE_CHECKPOINT`` is there, and a
+    command given as a list gets the USR1 that the batch shell gets; if it then ends with another code than 0 the
+    script ends with ``RUN_AGAIN``.
 
     Raises:
         JobSpecError: ``script`` is not a shell script, so that nothing can be put before it.
@@ -49,11 +105,20 @@ def render_script(spec: JobSpec) -> str:
     if author_directives.strip():
         lines.append(author_directives.rstrip("\n"))
     lines += ["", _PROLOGUE.rstrip("\n")]
+    if checkpoint:
+        lines.append(_CHECKPOINT.rstrip("\n"))
     lines += [f"export {name}={_quoted(value)}" for name, value in sorted(spec.env.items())]
     if spec.setup:
         lines += ["", spec.setup.rstrip("\n")]
-    lines += ["", body.rstrip("\n") if spec.script is not None else render_command(spec.command)]
+    lines += ["", body.rstrip("\n") if spec.script is not None else _job_command(spec.command, checkpoint=checkpoint)]
+    lines += ["", "exit $?"]
     return "\n".join(lines) + "\n"
+
+
+def _job_command(command: list[str] | str | None, *, checkpoint: bool) -> str:
+    if checkpoint and isinstance(command, list):
+        return _FORWARDING.format(command=render_command(command), again=RUN_AGAIN).rstrip("\n")
+    return render_command(command)
 
 
 def render_command(command: list[str] | str | None) -> str:
