@@ -98,7 +98,13 @@ class Submission(_Part):
     state: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    nodes: str | None = None
     usage: Usage | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its job was seen to its end: what it used is kept then, and not before."""
+        return self.usage is not None
 
 
 class JobRecord(_Part):

@@ -116,7 +116,7 @@ def with_end(record: JobRecord, entry: AccountingEntry) -> JobRecord:
         **end,
         "reason": None,
         "nodes": shorten_nodes(entry.nodes) or record.nodes,
-        "submissions": _with_submission(record, entry.job_id, end),
+        "submissions": _with_submission(record, entry.job_id, {**end, "nodes": shorten_nodes(entry.nodes)}),
     }
     if entry.element_ends:
         update["element_states"] = summarize_elements(
@@ -140,8 +140,8 @@ async def store_record(record: JobRecord) -> None:
     await _store(record.labels, RECORD_KEY, record.to_xcom())
 
 
-async def stored_record(labels: Labels, key: str) -> JobRecord | None:
-    """Return the record that an earlier triggerer wrote for the same submission, if there is one."""
+async def stored_record(labels: Labels, owner: str) -> JobRecord | None:
+    """Return the record that an earlier triggerer wrote for the try whose task instance is ``owner``, if any."""
     value: Any = await XCom.aget_one(
         key=RECORD_KEY,
         dag_id=labels.dag_id,
@@ -149,7 +149,9 @@ async def stored_record(labels: Labels, key: str) -> JobRecord | None:
         run_id=labels.run_id,
         map_index=labels.map_index,
     )
-    if not isinstance(value, dict) or value.get("key") != key or value.get("schema_version") != 1:
+    if not isinstance(value, dict) or value.get("schema_version") != 1:
+        return None
+    if str(value.get("key")).rpartition("-")[0] != owner:
         return None
     return JobRecord.model_validate(value)
 

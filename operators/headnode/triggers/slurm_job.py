@@ -88,7 +88,7 @@ class SlurmJobTrigger(SubmittingTrigger):
 
     async def _recorded(self, submitted: Submitted, settings: ClusterSettings) -> JobRecord:
         place = self._place(settings)
-        earlier = await stored_record(place.labels, place.key) if submitted.adopted else None
+        earlier = await stored_record(place.labels, place.owner) if submitted.adopted else None
         return await self._keep(
             earlier
             or JobRecord(

@@ -24,5 +24,6 @@ def tracker_for(settings: ClusterSettings) -> Tracker:
             AsyncSSHTransport(settings.ssh),
             poll_seconds=settings.poll_seconds,
             poll_max_seconds=settings.poll_max_seconds,
+            lost_after_seconds=settings.lost_after_seconds,
         )
     return trackers[settings]
