@@ -3,7 +3,7 @@
 import pytest
 
 from headnode.errors import JobCancelled, JobFailed, JobOutOfMemory, JobTimedOut, NodeFailed
-from headnode.slurm.answers import parse_accounting
+from headnode.slurm.accounting import parse_accounting
 from headnode.slurm.ends import job_error
 from headnode.slurm.states import JobState, phase_of
 

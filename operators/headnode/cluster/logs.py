@@ -7,21 +7,24 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from headnode.cluster.procedures import Procedure, ask, shell
 from headnode.errors import CommandRefused, JobFailed, UnreadableAnswer
+from headnode.slurm.end_markers import MARKER_NAME
 
 MAX_LOG_BYTES_PER_READ: Final = 128 * 1024
 MAX_RESULT_BYTES: Final = 256 * 1024
+STREAMS: Final[tuple[Literal["stdout", "stderr"], ...]] = ("stdout", "stderr")
+LOG_NAMES: Final = ("output.log", "error.log")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogPosition:
-    """Where to read on in a job's log. ``offset`` None is: where the last reader stopped, as the host remembers."""
+    """Where to read on in a file on the cluster; ``offset`` is in bytes."""
 
-    directory: str
-    offset: int | None = None
+    path: str
+    offset: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class LogPiece:
     start: int
     size: int
     data: bytes
+    stream: Literal["stdout", "stderr"] = "stdout"
 
     @property
     def end(self) -> int:
@@ -38,40 +42,97 @@ class LogPiece:
         return self.start + len(self.data)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FollowedLogs:
+    """A job's two logs. ``offsets`` None is: where the last reader stopped, as the host remembers.
+
+    ``remember`` has the host remember them, which is needed only where they have changed.
+    """
+
+    directory: str
+    offsets: tuple[int, int] | None = None
+    remember: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogsSeen:
+    """The next pieces of a job's logs; ``script_over`` tells that its script has come to its end."""
+
+    pieces: tuple[LogPiece, LogPiece]
+    script_over: bool
+
+
+# One process (stat) looks at all files; only a file that has grown costs more.
 _READ: Final = r"""
-read_piece() {
-  file=$1/output.log
-  if [ "$2" = resume ]; then start=$(cat "$1/log_offset" 2>/dev/null || echo 0); else start=$2; fi
-  case "$start" in ''|*[!0-9]*) start=0;; esac
-  [ "$2" = resume ] || printf '%s\n' "$start" > "$1/log_offset"
-  if [ -f "$file" ]; then size=$(stat -c %s "$file"); else size=0; fi
-  printf '%s %s ' "$start" "$size"
-  if [ "$size" -gt "$start" ]; then tail -c +$((start + 1)) "$file" | head -c MAXIMUM | base64 -w0; fi
+declare -A sizes
+while read -r bytes name; do sizes[$name]=$bytes; done < <(stat -c '%s %n' "${files[@]}" 2>/dev/null)
+piece() {
+  local bytes=${sizes[$1]:-0}
+  printf '%s %s ' "$2" "$bytes"
+  if [ "$bytes" -gt "$2" ]; then tail -c +$(($2 + 1)) "$1" | head -c MAXIMUM | base64 -w0; fi
   printf '\n'
 }
-""".replace("MAXIMUM", str(MAX_LOG_BYTES_PER_READ))
+number() { case "$1" in ''|*[!0-9]*) echo 0;; *) echo "$1";; esac; }
+logs() {
+  local out=$2 err=$3
+  if [ "$out" = resume ]; then
+    out= err=
+    [ ! -s "$1/log_offset" ] || read -r out err < "$1/log_offset"
+    out=$(number "$out") err=$(number "$err")
+  elif [ "$4" = remember ]; then printf '%s %s\n' "$out" "$err" > "$1/log_offset"; fi
+  if [ -s "$1/END" ]; then echo over; else echo -; fi
+  piece "$1/output.log" "$out"
+  piece "$1/error.log" "$err"
+}
+""".replace("MAXIMUM", str(MAX_LOG_BYTES_PER_READ)).replace("END", MARKER_NAME)
 
 
-def read_logs(positions: Sequence[LogPosition]) -> Procedure[list[LogPiece]]:
-    """Return the next piece of each log, in the order of ``positions``.
+def _script(files: Sequence[str], calls: Sequence[str]) -> str:
+    return "\n".join([f"files=({shlex.join(files)})", _READ.strip("\n"), *calls])
+
+
+def read_logs(jobs: Sequence[FollowedLogs]) -> Procedure[list[LogsSeen]]:
+    """Return the next pieces of the logs of each job, in the order of ``jobs``.
 
     Raises:
         UnreadableAnswer: the answer was cut.
     """
-    calls = [
-        f"read_piece {shlex.quote(at.directory)} {'resume' if at.offset is None else at.offset}" for at in positions
+    files = [f"{job.directory}/{name}" for job in jobs for name in LOG_NAMES]
+    calls = []
+    for job in jobs:
+        out, err = job.offsets if job.offsets is not None else ("resume", "resume")
+        calls.append(f"logs {shlex.quote(job.directory)} {out} {err} {'remember' if job.remember else 'keep'}")
+    output = yield from ask(shell(_script(files, calls), purpose="reading logs"))
+    lines = [line for line in output.stdout.split("\n") if line]
+    if len(lines) != 3 * len(jobs):
+        raise UnreadableAnswer(f"reading logs: {len(lines)} lines came for {len(jobs)} jobs")
+    return [
+        LogsSeen(
+            script_over=lines[at] == "over",
+            pieces=(_parse_piece(lines[at + 1], "stdout"), _parse_piece(lines[at + 2], "stderr")),
+        )
+        for at in range(0, len(lines), 3)
     ]
-    output = yield from ask(shell(_READ + "\n".join(calls), purpose="reading logs"))
+
+
+def read_pieces(positions: Sequence[LogPosition]) -> Procedure[list[LogPiece]]:
+    """Return the next piece of each file, at most ``MAX_LOG_BYTES_PER_READ`` bytes; a missing file is empty.
+
+    Raises:
+        UnreadableAnswer: the answer was cut.
+    """
+    calls = [f"piece {shlex.quote(at.path)} {at.offset}" for at in positions]
+    output = yield from ask(shell(_script([at.path for at in positions], calls), purpose="reading files"))
     lines = [line for line in output.stdout.split("\n") if line]
     if len(lines) != len(positions):
-        raise UnreadableAnswer(f"reading logs: {len(lines)} pieces came for {len(positions)} logs")
-    return [_parse_piece(line) for line in lines]
+        raise UnreadableAnswer(f"reading files: {len(lines)} pieces came for {len(positions)} files")
+    return [_parse_piece(line, "stdout") for line in lines]
 
 
-def _parse_piece(line: str) -> LogPiece:
+def _parse_piece(line: str, stream: Literal["stdout", "stderr"]) -> LogPiece:
     try:
         start, size, data = line.split(" ")
-        return LogPiece(start=int(start), size=int(size), data=base64.b64decode(data, validate=True))
+        return LogPiece(start=int(start), size=int(size), data=base64.b64decode(data, validate=True), stream=stream)
     except ValueError as error:
         raise UnreadableAnswer(f"reading logs: {line[:100]!r} is no piece of a log: {error}") from error
 

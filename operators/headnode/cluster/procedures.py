@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _BEGIN: Final = "headnode:begin"
 _END: Final = "headnode:end:"
+_LONG_ANSWER_BYTES: Final = 64 * 1024
 _FRAME: Final = re.compile(rf"^{_BEGIN}\n(?P<output>.*?)\n?{_END}(?P<status>\d+)$", re.DOTALL | re.MULTILINE)
 
 
@@ -46,11 +47,22 @@ def _advance(procedure: Procedure[T], answer: Answer | None, error: HeadnodeErro
         return _Done(stop.value)
 
 
+async def _advance_async(
+    procedure: Procedure[T], answer: Answer | None, error: HeadnodeError | None
+) -> Command | Pause | _Done[T]:
+    if answer is not None and len(answer.stdout) > _LONG_ANSWER_BYTES:
+        return await asyncio.to_thread(_advance, procedure, answer, error)
+    return _advance(procedure, answer, error)
+
+
 async def drive(procedure: Procedure[T], transport: Transport, *, on_pause: Callable[[Pause], None] | None = None) -> T:
-    """Run ``procedure`` over an async transport and return its result."""
+    """Run ``procedure`` over an async transport and return its result.
+
+    Long answers are read in a thread, so that the event loop, which all jobs share, goes on meanwhile.
+    """
     answer: Answer | None = None
     error: HeadnodeError | None = None
-    while not isinstance(step := _advance(procedure, answer, error), _Done):
+    while not isinstance(step := await _advance_async(procedure, answer, error), _Done):
         answer = error = None
         try:
             if isinstance(step, Command):

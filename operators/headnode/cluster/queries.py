@@ -1,45 +1,142 @@
-"""Questions about jobs, each answered for all of them at once: queue, accounting, tags; and the order to cancel."""
+"""Questions about jobs, each answered for all of them at once: queue, accounting, tags, limits."""
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from headnode.cluster.procedures import Pause, Procedure, ask, shell
+from headnode.cluster.procedures import Procedure, ask, shell
 from headnode.errors import CommandRefused, ControllerUnavailable, UnreadableAnswer
 from headnode.slurm import commands
-from headnode.slurm.answers import AccountingEntry, QueueEntry, find_tagged, parse_accounting, parse_queue
+from headnode.slurm.accounting import AccountingEntry, parse_accounting
+from headnode.slurm.answers import QueueEntry, find_tagged, parse_queue
+from headnode.slurm.end_markers import MARKER_NAME, Marker, entry_without_accounting, parse_marker, parse_scontrol
 from headnode.slurm.refusals import message_of
 
 _NO_ACCOUNTING: Final = ("Slurm accounting storage is disabled", "accounting_storage/none")
-_ALREADY_OVER: Final = ("already completing or completed", "already finished", "Invalid job id")
+_UNKNOWN_JOB: Final = "Invalid job id"
+# slurmctld is asked for so many ended jobs one by one; for more than these it is asked for all jobs there are.
+_ASKED_ONE_BY_ONE: Final = 10
 
 
-def snapshot(job_ids: Collection[str]) -> Procedure[dict[str, QueueEntry]]:
-    """Return what squeue says of ``job_ids``; those that are not in it have left the queue.
+class AccountingAbsent(CommandRefused):
+    """The cluster keeps no accounting (no slurmdbd)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedJob:
+    """A job to ask for. ``key`` and ``directory`` are those of its submission, None for somebody else's job."""
+
+    job_id: str
+    key: str | None = None
+    directory: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueSnapshot:
+    """The unfinished ones among the jobs that were asked for, and the cluster's clock (seconds since the epoch)."""
+
+    now: int
+    entries: Mapping[str, QueueEntry] = field(default_factory=dict)
+
+
+def keys_of(jobs: Collection[AskedJob]) -> dict[str, str | None]:
+    """Return the keys of ``jobs`` by job id."""
+    return {job.job_id: job.key for job in jobs}
+
+
+def queue_snapshot(jobs: Collection[AskedJob]) -> Procedure[QueueSnapshot]:
+    """Return what squeue says of ``jobs``; those that are not in it have left the queue.
 
     Raises:
         ControllerUnavailable: squeue failed.
         UnreadableAnswer: the answer was cut.
     """
-    output = yield from ask(shell(shlex.join(commands.squeue(job_ids)), purpose="asking squeue"))
+    keys = keys_of(jobs)
+    body = f"date +%s\n{shlex.join(commands.squeue(keys))}"
+    output = yield from ask(shell(body, purpose="asking squeue"))
     if output.status != 0:
         raise ControllerUnavailable(f"squeue failed: {message_of(output.stderr)}")
-    return parse_queue(output.stdout)
+    now, _, queue = output.stdout.partition("\n")
+    if not now.isdigit():
+        raise UnreadableAnswer(f"asking squeue: {now[:100]!r} is no time")
+    return QueueSnapshot(now=int(now), entries=parse_queue(queue, keys))
 
 
-def accounting(job_ids: Collection[str]) -> Procedure[dict[str, AccountingEntry]]:
-    """Return what sacct says of ``job_ids``; those that are not in it are not known to accounting (yet).
+def snapshot(job_ids: Collection[str]) -> Procedure[Mapping[str, QueueEntry]]:
+    """Return what squeue says of ``job_ids``; see ``queue_snapshot``."""
+    seen = yield from queue_snapshot([AskedJob(job_id=job_id) for job_id in job_ids])
+    return seen.entries
+
+
+def accounting(jobs: Collection[AskedJob] | Collection[str]) -> Procedure[dict[str, AccountingEntry]]:
+    """Return what sacct says of ``jobs``; those that are not in it are not known to accounting (yet).
 
     Raises:
+        AccountingAbsent: the cluster keeps none.
         ControllerUnavailable: sacct failed.
         UnreadableAnswer: the answer was cut.
     """
-    output = yield from ask(shell(shlex.join(commands.sacct(job_ids)), purpose="asking sacct"))
+    keys = keys_of([job if isinstance(job, AskedJob) else AskedJob(job_id=job) for job in jobs])
+    output = yield from ask(shell(shlex.join(commands.sacct(keys)), purpose="asking sacct"))
+    if any(mark in output.stderr for mark in _NO_ACCOUNTING):
+        raise AccountingAbsent("this cluster keeps no accounting")
     if output.status != 0 or "error" in output.stderr.casefold():
         raise ControllerUnavailable(f"sacct failed: {message_of(output.stderr)}")
-    return parse_accounting(output.stdout)
+    return parse_accounting(output.stdout, keys)
+
+
+def without_accounting(jobs: Collection[AskedJob]) -> Procedure[dict[str, AccountingEntry]]:
+    """Return what slurmctld still knows of ``jobs`` that left the queue, and what their own end markers say.
+
+    Raises:
+        ControllerUnavailable: slurmctld does not answer.
+        UnreadableAnswer: the answer was cut.
+    """
+    keys = keys_of(jobs)
+    ids = sorted(keys, key=int)
+    asked = ids if len(ids) <= _ASKED_ONE_BY_ONE else [""]
+    lines = [f"{shlex.join(filter(None, commands.scontrol_show_job(each)))} 2>&1" for each in asked]
+    output = yield from ask(shell("\n".join([*lines, *_print_markers(jobs)]), purpose="asking for ended jobs"))
+    told, _, markers = output.stdout.partition("headnode:markers")
+    known = []
+    for line in told.split("\n"):
+        if line.startswith("JobId="):
+            known.append(line)
+        elif line.strip() and _UNKNOWN_JOB not in line and "No jobs in the system" not in line:
+            raise ControllerUnavailable(f"scontrol failed: {message_of(line)}")
+    parts = parse_scontrol("\n".join(known), keys)
+    written = _parse_markers(markers)
+    entries = {job_id: entry_without_accounting(job_id, parts.get(job_id, ()), written[job_id]) for job_id in ids}
+    return {job_id: entry for job_id, entry in entries.items() if entry is not None}
+
+
+def _print_markers(jobs: Collection[AskedJob]) -> list[str]:
+    lines = ["echo headnode:markers"]
+    for job in jobs:
+        if job.directory is not None:
+            pattern = f"{shlex.quote(job.directory)}/{MARKER_NAME}"
+            lines.append(
+                f'for file in {pattern} {pattern}.[0-9]*; do [ -s "$file" ] || continue;'
+                f' read -r line < "$file"; printf \'%s %s %s\\n\' {job.job_id} "${{file##*/}}" "$line"; done'
+            )
+    return lines
+
+
+def _parse_markers(text: str) -> defaultdict[str, dict[int | None, Marker]]:
+    found: defaultdict[str, dict[int | None, Marker]] = defaultdict(dict)
+    for line in text.split("\n"):
+        job_id, _, rest = line.partition(" ")
+        name, _, content = rest.partition(" ")
+        element = name.removeprefix(f"{MARKER_NAME}.") if name != MARKER_NAME else None
+        marker = parse_marker(content)
+        if marker is not None and (element is None or (element.isascii() and element.isdigit())):
+            found[job_id][None if element is None else int(element)] = marker
+    return found
 
 
 def find_by_tag(key: str) -> Procedure[str | None]:
@@ -62,27 +159,34 @@ def find_by_tag(key: str) -> Procedure[str | None]:
     return find_tagged(past.stdout, key)
 
 
-def cancel(job_ids: Collection[str], *, attempts: int = 5, pause_seconds: float = 2.0) -> Procedure[None]:
-    """Cancel ``job_ids`` and see that they are gone, or are ending, in squeue.
+@dataclass(frozen=True, kw_only=True)
+class ClusterLimits:
+    """What the cluster's configuration says. An array's highest index is ``max_array_size`` - 1."""
+
+    max_array_size: int
+    min_job_age_seconds: int
+    accounting: bool
+
+
+def cluster_limits() -> Procedure[ClusterLimits]:
+    """Return the limits in ``scontrol show config``.
 
     Raises:
-        ControllerUnavailable: the jobs are still in the queue, or nothing is known, after ``attempts``.
+        ControllerUnavailable: slurmctld does not answer.
+        UnreadableAnswer: the configuration lacks one of them.
     """
-    trouble = "scancel was accepted, but the job is still in the queue"
-    for attempt in range(attempts):
-        if attempt:
-            yield Pause(pause_seconds, "the cancelled job is still in the queue")
-        done = yield from ask(shell(shlex.join(commands.scancel(job_ids)), purpose="cancelling"))
-        if done.status != 0 and not any(mark in done.stderr for mark in _ALREADY_OVER):
-            trouble = message_of(done.stderr)
-        try:
-            left = yield from snapshot(job_ids)
-        except (ControllerUnavailable, UnreadableAnswer) as error:
-            trouble = str(error)
-            continue
-        if all(entry.state_word == "COMPLETING" for entry in left.values()):
-            return
-    raise ControllerUnavailable(f"cancelling {', '.join(job_ids)} could not be verified: {trouble}")
+    output = yield from ask(shell(shlex.join(commands.scontrol_show_config()), purpose="asking for the limits"))
+    if output.status != 0:
+        raise ControllerUnavailable(f"scontrol failed: {message_of(output.stderr)}")
+    values = dict(re.findall(r"^(\w+)\s*= (\S+)", output.stdout, re.MULTILINE))
+    try:
+        return ClusterLimits(
+            max_array_size=int(values["MaxArraySize"]),
+            min_job_age_seconds=int(values["MinJobAge"]),
+            accounting=values["AccountingStorageType"] != "accounting_storage/none",
+        )
+    except (KeyError, ValueError) as error:
+        raise UnreadableAnswer(f"the configuration that scontrol shows can't be read: {error!r}") from error
 
 
 def cluster_version() -> Procedure[str]:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from headnode.cluster.place import JobPlace
 from headnode.cluster.procedures import Output, Pause, Procedure, ask, shell
 from headnode.cluster.queries import find_by_tag
+from headnode.cluster.submission_step import render_step
 from headnode.errors import CommandRefused, ControllerUnavailable, OutcomeUnknown, UnreadableAnswer
 from headnode.slurm import commands
+from headnode.slurm.end_markers import MARKER_NAME, parse_marker
 from headnode.slurm.refusals import Refusal, classify_refusal, message_of, remedy_for
 from headnode.ssh.port import Command
 
@@ -31,94 +35,52 @@ MAX_ATTEMPTS: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitRequest:
-    """One job to hand over. ``code`` is a gzipped tar archive that is unpacked where the job runs."""
+    """One job to hand over.
+
+    ``code`` is a gzipped tar archive that is unpacked where the job runs; ``code_sha256`` alone names one that is on
+    the cluster already. ``options`` are further arguments of sbatch, which override the script's ``#SBATCH`` lines;
+    ``files`` are written into the job's directory by their plain names; an array's elements have logs of their own.
+    The last job of a try in ``adopt_owners`` is taken over where it runs the same script; those of all other earlier
+    tries are cancelled.
+    """
 
     place: JobPlace
     script: str
     code: bytes | None = None
+    code_sha256: str | None = None
+    options: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    is_array: bool = False
+    adopt_owners: tuple[str, ...] = ()
 
-    @property
-    def code_sha256(self) -> str | None:
-        """The content's hash, which names it on the cluster."""
-        return hashlib.sha256(self.code).hexdigest() if self.code is not None else None
+    def __post_init__(self) -> None:
+        """Name the code by its content, and refuse what would lead elsewhere.
+
+        Raises:
+            ValueError: a file's name or an owner's is not plain.
+        """
+        if self.code is not None:
+            object.__setattr__(self, "code_sha256", hashlib.sha256(self.code).hexdigest())
+        for name in (*self.files, *self.adopt_owners, *filter(None, [self.code_sha256])):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+                raise ValueError(f"{name!r} must consist of letters, digits, dots and dashes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """A job that exists. ``adopted`` tells that an earlier step had submitted it already."""
+    """A job that exists. ``adopted`` tells that an earlier step had submitted it already.
+
+    ``key`` and ``directory`` are an earlier try's where its job was taken over.
+    """
 
     job_id: str
     directory: str
+    key: str
     adopted: bool
 
 
 class Superseded(CommandRefused):
     """A later try of the task has taken over; this one must not submit any more."""
-
-
-# sbatch hands its umask on to the job, which must have the user's own.
-_STEP: Final = r"""
-mask=$(umask)
-umask 077
-mkdir -p "$task" 2>/dev/null || { echo "unwritable $task"; return 0; }
-exec 9>>"$task/.lock" || { echo "unwritable $task"; return 0; }
-flock -w 150 9 || { echo "locked"; return 0; }
-trap '' HUP PIPE
-touch "$task/owners"
-if ! grep -qx "$owner" "$task/owners"; then
-  printf '%s\n' "$owner" >> "$task/owners" || { echo "unwritable $task"; return 0; }
-elif [ "$(tail -n 1 "$task/owners")" != "$owner" ]; then
-  echo "superseded $(tail -n 1 "$task/owners")"; return 0
-fi
-printf 'directory %s\n' "$job"
-if [ -s "$job/job_id" ]; then printf 'adopted %s\n' "$(cat "$job/job_id")"; return 0; fi
-earlier=
-for other in "$task"/*-*/; do
-  other=${other%/}
-  case "${other##*/}" in "$owner"-*|'*-*') continue;; esac
-  if [ -s "$other/ended" ]; then continue; fi
-  if [ -s "$other/job_id" ]; then earlier="$earlier $(cat "$other/job_id")"
-  elif [ -s "$other/submitting" ]; then
-    echo "unresolved ${other##*/} $(cat "$other/submitting") $(( $(date +%s) - $(stat -c %Y "$other/submitting") ))"
-    return 0
-  fi
-done
-if [ -n "$earlier" ]; then
-  ids=$(printf '%s' "$earlier" | tr -s ' ' ',' | sed 's/^,//')
-  left=$(squeue --noheader --jobs="$ids,$ids" --format=%F 2>"$task/squeue.err")
-  status=$?
-  if [ $status -ne 0 ]; then printf 'unseen %s\n' "$(tail -c 4000 "$task/squeue.err" | base64 -w0)"; return 0; fi
-  left=$(printf '%s\n' "$left" | grep -x '[0-9][0-9]*' | sort -u)
-  if [ -n "$left" ]; then scancel $left; echo "earlier" $left; return 0; fi
-  for other in "$task"/*-*/; do
-    case "$other" in "$task/$owner"-*) ;; *) date +%s > "$other/ended";; esac
-  done
-fi
-attempt=0
-if [ -s "$job/submitting" ]; then
-  attempt=$(cat "$job/submitting")
-  if [ "$attempt" != "$resolved" ]; then
-    echo "unresolved $key $attempt $(( $(date +%s) - $(stat -c %Y "$job/submitting") ))"; return 0
-  fi
-fi
-if [ -n "$code" ] && [ ! -d "$root/code/$code" ]; then echo "nocode"; return 0; fi
-mkdir -p "$job/work" || { echo "unwritable $job"; return 0; }
-if [ -n "$code" ]; then cp -R "$root/code/$code/." "$job/work/" || { echo "unwritable $job"; return 0; }; fi
-printf '%s' "$script" > "$job/script.sh" && echo $((attempt + 1)) > "$job/submitting" \
-  || { echo "unwritable $job"; return 0; }
-cd "$job/work" || return 0
-(umask "$mask"; sbatch --parsable --chdir="$job/work" --output="$job/output.log" --open-mode=append \
-  --comment="$tag" "$job/script.sh") >"$job/sbatch.out" 2>"$job/sbatch.err" 9>&-
-status=$?
-id=$(sed -n 's/^\([0-9][0-9]*\)\(;.*\)\{0,1\}$/\1/p' "$job/sbatch.out" | tail -n 1)
-if [ $status -eq 0 ] && [ -n "$id" ]; then
-  printf '%s\n' "$id" > "$job/job_id.new" && mv "$job/job_id.new" "$job/job_id" && rm -f "$job/submitting"
-  printf 'submitted %s\n' "$id"
-else
-  printf 'refused %s %s %s\n' $((attempt + 1)) "$status" \
-    "$(cat "$job/sbatch.out" "$job/sbatch.err" | tail -c 4000 | base64 -w0)"
-fi
-"""
 
 
 def submit(request: SubmitRequest, *, settle_seconds: float = SETTLE_SECONDS) -> Procedure[Submitted]:
@@ -133,14 +95,14 @@ def submit(request: SubmitRequest, *, settle_seconds: float = SETTLE_SECONDS) ->
     """
     resolved = 0
     for _ in range(MAX_ATTEMPTS):
-        reply = yield from _step(request, resolved)
+        reply = yield from _step(request, resolved, settle_seconds)
         if isinstance(reply, Submitted):
             return reply
         attempt, said = reply
         if said is not None and (refusal := classify_refusal(said)) is not Refusal.OUTCOME_UNKNOWN:
             yield from _withdraw(request.place, attempt)
             raise _refused(refusal, message_of(said))
-        job_id = yield from find_settled(request.place.key, settle_seconds)
+        job_id = yield from find_settled(request.place, request.place.key, settle_seconds)
         if job_id is not None:
             yield from write_job_id(request.place, request.place.key, job_id)
         resolved = attempt
@@ -150,14 +112,16 @@ def submit(request: SubmitRequest, *, settle_seconds: float = SETTLE_SECONDS) ->
     )
 
 
-def _step(request: SubmitRequest, resolved: int) -> Procedure[Submitted | tuple[int, str | None]]:
+def _step(
+    request: SubmitRequest, resolved: int, settle_seconds: float
+) -> Procedure[Submitted | tuple[int, str | None]]:
     """Run the locked step until it says something about this submission: submitted, or (attempt, sbatch's words)."""
     while True:
         output = yield from ask(_step_command(request, resolved))
         replies = dict(line.partition(" ")[::2] for line in output.stdout.splitlines() if line)
         if (job_id := replies.get("submitted") or replies.get("adopted")) is not None:
             adopted = "adopted" in replies
-            return Submitted(job_id=job_id, directory=replies["directory"], adopted=adopted)
+            return Submitted(job_id=job_id, directory=replies["directory"], key=replies["key"], adopted=adopted)
         if "refused" in replies:
             attempt, _, said = replies["refused"].split(" ", 2)
             return int(attempt), base64.b64decode(said).decode("utf-8", "replace")
@@ -165,8 +129,8 @@ def _step(request: SubmitRequest, resolved: int) -> Procedure[Submitted | tuple[
             key, attempt, _ = replies["unresolved"].split()
             if key == request.place.key:
                 return int(attempt), None
-            yield from _resolve_earlier(request.place, key)
-        elif "nocode" in replies:
+            yield from _resolve_earlier(request.place, key, settle_seconds)
+        elif "nocode" in replies and request.code is not None:
             yield from _upload_code(request)
         elif "earlier" in replies:
             ids = " ".join(dict.fromkeys(replies["earlier"].split()))
@@ -178,11 +142,15 @@ def _step(request: SubmitRequest, resolved: int) -> Procedure[Submitted | tuple[
 
 
 def _step_command(request: SubmitRequest, resolved: int) -> Command:
-    place = request.place
-    body = (
-        f"{place.shell_variables()}\n"
-        f"resolved={resolved} code={request.code_sha256 or ''} tag={shlex.quote(commands.tag(place.key))}\n"
-        f"script={shlex.quote(request.script)}\n{_STEP}"
+    body = render_step(
+        request.place,
+        script=request.script,
+        resolved=resolved,
+        code_sha256=request.code_sha256,
+        options=request.options,
+        files=request.files,
+        is_array=request.is_array,
+        adopt_owners=request.adopt_owners,
     )
     return shell(body, purpose="submitting the job", timeout_seconds=SUBMIT_TIMEOUT_SECONDS)
 
@@ -196,6 +164,11 @@ def _step_error(output: Output, replies: dict[str, str]) -> Exception:
         return CommandRefused(
             f"the directory {replies['unwritable']} on the cluster can't be written: {output.stderr.strip()[-300:]}."
             " Check the quota and the connection's work_directory extra"
+        )
+    if "nocode" in replies:
+        return CommandRefused(
+            "the code that was staged for this job is not in the connection's work directory any more;"
+            " clear the task, so that it is staged again"
         )
     if "unseen" in replies:
         said = base64.b64decode(replies["unseen"]).decode("utf-8", "replace")
@@ -214,8 +187,10 @@ def _refused(refusal: Refusal, message: str) -> Exception:
     return CommandRefused(f"sbatch refused the job: {message}; {remedy_for(message)}")
 
 
-def find_settled(key: str, settle_seconds: float = SETTLE_SECONDS) -> Procedure[str | None]:
+def find_settled(place: JobPlace, key: str, settle_seconds: float = SETTLE_SECONDS) -> Procedure[str | None]:
     """Look the job of an unclear submission up, a second time when a request under way must have arrived.
+
+    A job that slurmctld has forgotten where there is no accounting is known by the marker that it left.
 
     Raises:
         ControllerUnavailable: squeue or sacct failed, so that nothing is known.
@@ -224,11 +199,22 @@ def find_settled(key: str, settle_seconds: float = SETTLE_SECONDS) -> Procedure[
     if job_id is None:
         yield Pause(settle_seconds, "sbatch gave no clear answer; looking for the job once more")
         job_id = yield from find_by_tag(key)
-    return job_id
+    return job_id or (yield from _find_by_marker(place, key))
 
 
-def _resolve_earlier(place: JobPlace, key: str) -> Procedure[None]:
-    job_id = yield from find_settled(key)
+def _find_by_marker(place: JobPlace, key: str) -> Procedure[str | None]:
+    body = (
+        f"{place.shell_variables()}\njob=$task/{shlex.quote(key)}\n"
+        f'for file in "$job/{MARKER_NAME}" "$job/{MARKER_NAME}".[0-9]*; do\n'
+        '  if [ -s "$file" ]; then cat "$file"; break; fi\ndone; return 0'
+    )
+    output = yield from ask(shell(body, purpose="looking for the job's own end marker"))
+    marker = parse_marker(output.stdout)
+    return marker.job_id if marker is not None else None
+
+
+def _resolve_earlier(place: JobPlace, key: str, settle_seconds: float) -> Procedure[None]:
+    job_id = yield from find_settled(place, key, settle_seconds)
     if job_id is not None:
         yield from write_job_id(place, key, job_id)
     else:

@@ -1,6 +1,6 @@
 """Follows all jobs of one host over one connection: one squeue an interval, one sacct for those that left it.
 
-Decisions are ``following``'s; here is only the loop around them, and the fan-out to whoever waits.
+Decisions are ``following``'s and ``outages``'; here is only the loop around them, and the fan-out to whoever waits.
 """
 
 from __future__ import annotations
@@ -8,24 +8,38 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
+from headnode.cluster.events import Event, JobOver, LogSeen, StateSeen, Subscription
 from headnode.cluster.following import (
+    LOST_AFTER_SECONDS,
     AskAccounting,
     Ended,
     Followed,
     Lost,
+    Wait,
+    ends_soon,
     next_interval,
     observe_accounting,
     observe_queue,
 )
-from headnode.cluster.logs import LogPiece, LogPosition, read_logs
+from headnode.cluster.logs import FollowedLogs, read_logs
+from headnode.cluster.outages import OutageBegan, OutageOver, Outages, Service
 from headnode.cluster.procedures import Pause, Procedure, drive
-from headnode.cluster.queries import accounting, snapshot
-from headnode.errors import HeadnodeError, JobLost
-from headnode.slurm.answers import AccountingEntry
+from headnode.cluster.queries import (
+    AccountingAbsent,
+    AskedJob,
+    ClusterLimits,
+    QueueSnapshot,
+    accounting,
+    cluster_limits,
+    queue_snapshot,
+    without_accounting,
+)
+from headnode.errors import HeadnodeError, JobLost, JobPendingTooLong, SlurmError, TransportError
+from headnode.slurm.accounting import AccountingEntry
 from headnode.ssh.port import Transport
 
 T = TypeVar("T")
@@ -34,61 +48,18 @@ IDLE_CLOSE_SECONDS: Final = 120.0
 # Two sessions of a connection stay free for the tracker's own questions.
 CONCURRENT_PROCEDURES: Final = 6
 MAX_READS_AT_END: Final = 200
+# A command line on the host, which takes 2 MiB, holds the names of so many jobs' logs.
+_LOGS_AT_ONCE: Final = 500
 
-
-@dataclass(frozen=True)
-class StateSeen:
-    """The job's state, reason or nodes have changed."""
-
-    job: Followed
-
-
-@dataclass(frozen=True)
-class LogSeen:
-    """The job has written on."""
-
-    piece: LogPiece
-
-
-@dataclass(frozen=True)
-class OutageBegan:
-    """The cluster can't be asked; the job is waited for all the same."""
-
-    error: HeadnodeError
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutageOver:
-    """The cluster answers again."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class JobOver:
-    """The job has ended; nothing comes after this."""
-
-    entry: AccountingEntry
-
-
-Event = StateSeen | LogSeen | OutageBegan | OutageOver | JobOver
-
-
-@dataclass(eq=False)
-class Subscription:
-    """One who waits for a job. ``directory`` None is a job whose log is not wanted."""
-
-    job: Followed
-    directory: str | None
-    outage_tolerance_seconds: float
-    offset: int | None = None
-    ended: AccountingEntry | None = None
-    lost: bool = False
-    events: asyncio.Queue[Event | HeadnodeError] = field(default_factory=asyncio.Queue)
-
-    def put(self, event: Event | HeadnodeError) -> None:
-        """Hand an event to the one who waits."""
-        self.events.put_nowait(event)
+__all__ = [
+    "Event",
+    "JobOver",
+    "LogSeen",
+    "OutageBegan",
+    "OutageOver",
+    "StateSeen",
+    "Tracker",
+]
 
 
 class Tracker:
@@ -100,19 +71,23 @@ class Tracker:
         *,
         poll_seconds: float,
         poll_max_seconds: float,
+        lost_after_seconds: float = LOST_AFTER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transport = transport
         self._poll_seconds = poll_seconds
         self._poll_max_seconds = poll_max_seconds
+        self._lost_after_seconds = lost_after_seconds
         self._clock = clock
         self._subscriptions: set[Subscription] = set()
         self._procedures = asyncio.Semaphore(CONCURRENT_PROCEDURES)
         self._busy = 0
         self._wake = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
-        self._outage_since: float | None = None
+        self._troubled = False
         self._interval = poll_seconds
+        self._keeps_accounting = True
+        self._limits: ClusterLimits | None = None
 
     async def run(self, procedure: Procedure[T], *, on_pause: Callable[[Pause], None] | None = None) -> T:
         """Run a procedure over the shared connection, a few at a time."""
@@ -124,27 +99,39 @@ class Tracker:
         finally:
             self._busy -= 1
 
+    async def limits(self) -> ClusterLimits:
+        """Return the cluster's limits, asked for once."""
+        if self._limits is None:
+            self._limits = await self.run(cluster_limits())
+        return self._limits
+
     async def follow(
         self,
         job_id: str,
         *,
+        key: str | None = None,
         directory: str | None = None,
+        is_array: bool = False,
         elements: int | None = None,
+        max_pending_seconds: float | None = None,
         outage_tolerance_seconds: float,
     ) -> AsyncGenerator[Event, None]:
         """Yield what happens to the job until it is over.
 
-        ``directory`` is where its log is, ``elements`` how many elements it has (1 for a plain job); both may be
-        unknown.
+        ``key`` and ``directory`` are those of its submission, None for somebody else's job; ``elements`` is how many
+        elements it has (1 for a plain job), where that is known. The logs of arrays are not read.
 
         Raises:
-            JobLost: neither squeue nor sacct knows the job any more.
+            JobLost: nobody knows the job any more.
+            JobPendingTooLong: it has waited in the queue for ``max_pending_seconds``; it is still there.
             HeadnodeError: what has kept the cluster from answering for longer than the tolerance.
         """
         subscription = Subscription(
             job=Followed(job_id=job_id, elements=elements),
-            directory=directory,
-            outage_tolerance_seconds=outage_tolerance_seconds,
+            asked=AskedJob(job_id=job_id, key=key, directory=directory),
+            logs=FollowedLogs(directory=directory) if directory is not None and not is_array else None,
+            outages=Outages(outage_tolerance_seconds),
+            max_pending_seconds=max_pending_seconds,
         )
         self._subscriptions.add(subscription)
         self._wake.set()
@@ -181,11 +168,12 @@ class Tracker:
 
     async def _wait(self, began: float) -> None:
         """Sleep for the interval; a new job shortens it, but never below the fastest."""
-        if self._outage_since is None:
-            await self._woken(within=self._interval)
-            await asyncio.sleep(max(0.0, began + self._poll_seconds - self._clock()))
-        else:
+        if self._troubled:
             await asyncio.sleep(self._interval * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, hides nothing
+        else:
+            await self._woken(within=self._interval)
+            fastest = min(self._poll_seconds, self._interval)
+            await asyncio.sleep(max(0.0, began + fastest - self._clock()))
 
     async def _woken(self, *, within: float) -> None:
         try:
@@ -195,104 +183,165 @@ class Tracker:
 
     async def _round(self) -> None:
         subscriptions = list(self._subscriptions)
+        self._troubled = changed = False
         try:
             changed = await self._look(subscriptions)
-        except HeadnodeError as error:
-            self._outage(subscriptions, error)
-            changed = False
+        except TransportError as error:
+            self._failed(Service.SSH, subscriptions, error)
         except Exception as error:
             for subscription in subscriptions:
                 subscription.put(HeadnodeError(f"following jobs on {self.transport.host} failed: {error!r}"))
             raise
         else:
-            self._answered(subscriptions)
+            self._answered(Service.SSH, subscriptions)
         self._interval = next_interval(
-            self._interval, changed=changed, fastest=self._poll_seconds, slowest=self._poll_max_seconds
+            self._interval,
+            changed=changed,
+            soon=not self._troubled and any(ends_soon(each.job, self._poll_max_seconds) for each in subscriptions),
+            fastest=self._poll_seconds,
+            slowest=self._poll_max_seconds,
         )
 
     async def _look(self, subscriptions: list[Subscription]) -> bool:
-        queue = await drive(snapshot({each.job.job_id for each in subscriptions}), self.transport)
+        queue = await self._queue(subscriptions)
         changed = False
         gone = []
-        for each in subscriptions:
-            seen, decision = observe_queue(each.job, queue.get(each.job.job_id))
+        for each in subscriptions if queue is not None else ():
+            assert queue is not None  # noqa: S101 - for the type checker
+            seen, decision = observe_queue(each.job, queue.entries.get(each.job.job_id), queue.now)
             changed |= self._see(each, seen)
             if isinstance(decision, AskAccounting):
                 gone.append(each)
-        verdicts = await self._ask_accounting(gone)
+        verdicts = await self._ask_for_ends(gone) if gone else []
         await self._read_logs(subscriptions)
         for each, seen in verdicts:
             changed |= self._see(each, seen) or each.ended is not None
+        for each in subscriptions:
             self._close(each)
         return changed
 
-    async def _ask_accounting(self, gone: list[Subscription]) -> list[tuple[Subscription, Followed]]:
-        if not gone:
+    async def _queue(self, subscriptions: Sequence[Subscription]) -> QueueSnapshot | None:
+        try:
+            queue = await drive(queue_snapshot([each.asked for each in subscriptions]), self.transport)
+        except SlurmError as error:
+            self._failed(Service.SLURMCTLD, subscriptions, error)
+            return None
+        self._answered(Service.SLURMCTLD, subscriptions)
+        return queue
+
+    async def _ask_for_ends(self, gone: list[Subscription]) -> list[tuple[Subscription, Followed]]:
+        """Ask accounting, and where that keeps nothing or knows nothing for long, slurmctld and the jobs' markers."""
+        known = await self._accounting(gone)
+        if known is None:
             return []
-        known = await drive(accounting({each.job.job_id for each in gone}), self.transport)
-        verdicts = []
-        for each in gone:
-            seen, verdict = observe_accounting(each.job, known.get(each.job.job_id), self._clock())
+        verdicts = {each: self._observe(each, known.get(each.job.job_id)) for each in gone}
+        doubtful = [each for each, (_, verdict) in verdicts.items() if isinstance(verdict, Wait) and verdict.doubtful]
+        if doubtful and self._keeps_accounting:
+            known = await self._without_accounting(doubtful) or {}
+            verdicts |= {
+                each: self._observe(each, known[each.job.job_id]) for each in doubtful if each.job.job_id in known
+            }
+        for each, (_, verdict) in verdicts.items():
             each.ended = verdict.entry if isinstance(verdict, Ended) else None
             each.lost = isinstance(verdict, Lost)
-            verdicts.append((each, seen))
-        return verdicts
+        return [(each, seen) for each, (seen, _) in verdicts.items()]
+
+    def _observe(
+        self, subscription: Subscription, entry: AccountingEntry | None
+    ) -> tuple[Followed, Wait | Ended | Lost]:
+        return observe_accounting(subscription.job, entry, self._clock(), self._lost_after_seconds)
+
+    async def _accounting(self, gone: Sequence[Subscription]) -> dict[str, AccountingEntry] | None:
+        if not self._keeps_accounting:
+            return await self._without_accounting(gone)
+        try:
+            known = await drive(accounting([each.asked for each in gone]), self.transport)
+        except AccountingAbsent:
+            self._keeps_accounting = False
+            return await self._without_accounting(gone)
+        except SlurmError as error:
+            self._failed(Service.SLURMDBD, gone, error)
+            return None
+        self._answered(Service.SLURMDBD, gone)
+        return known
+
+    async def _without_accounting(self, gone: Sequence[Subscription]) -> dict[str, AccountingEntry] | None:
+        try:
+            return await drive(without_accounting([each.asked for each in gone]), self.transport)
+        except SlurmError as error:
+            self._failed(Service.SLURMCTLD, gone, error)
+            return None
 
     @staticmethod
     def _see(subscription: Subscription, seen: Followed) -> bool:
         before, subscription.job = subscription.job, seen
-        shown = (seen.state_word, seen.reason, seen.nodes)
-        if shown == (before.state_word, before.reason, before.nodes):
+        if (seen.state_word, seen.reason) != (before.state_word, before.reason):
+            subscription.put(StateSeen(seen))
+            return True
+        if (seen.nodes, seen.counts) == (before.nodes, before.counts):
             return False
         subscription.put(StateSeen(seen))
-        return True
+        # The elements of an array come and go all the time; that is no reason to look oftener.
+        return not seen.counts
 
-    async def _read_logs(self, subscriptions: Iterable[Subscription]) -> None:
-        reading = [each for each in subscriptions if each.directory and (each.job.nodes or each.ended)]
+    async def _read_logs(self, subscriptions: Sequence[Subscription]) -> None:
+        reading = [each for each in subscriptions if each.logs and (each.job.nodes or each.ended)]
         for _ in range(MAX_READS_AT_END):
+            for first in range(0, len(reading), _LOGS_AT_ONCE):
+                await self._read_some_logs(reading[first : first + _LOGS_AT_ONCE])
+            # Only what has ended is read to its end at once; the rest goes on at the next interval.
+            reading = [each for each in reading if each.ended is not None and each.logs and each.logs.remember]
             if not reading:
                 return
-            positions = [LogPosition(directory=each.directory or "", offset=each.offset) for each in reading]
-            pieces = await drive(read_logs(positions), self.transport)
-            for each, piece in zip(reading, pieces, strict=True):
-                if piece.data or each.offset is None:
+
+    async def _read_some_logs(self, reading: Sequence[Subscription]) -> None:
+        found = await drive(read_logs([each.logs for each in reading if each.logs]), self.transport)
+        for each, seen in zip(reading, found, strict=True):
+            assert each.logs is not None  # noqa: S101 - for the type checker
+            for piece in seen.pieces:
+                if piece.data or (each.logs.offsets is None and piece.start):
                     each.put(LogSeen(piece))
-                each.offset = piece.end
-            # Only what has ended is read to its end at once; the rest goes on at the next interval.
-            reading = [
-                each
-                for each, piece in zip(reading, pieces, strict=True)
-                if each.ended is not None and piece.data and piece.end < piece.size
-            ]
+            each.logs = replace(
+                each.logs,
+                offsets=(seen.pieces[0].end, seen.pieces[1].end),
+                remember=any(piece.data for piece in seen.pieces),
+            )
+            each.job = replace(each.job, script_over=seen.script_over)
 
     def _close(self, subscription: Subscription) -> None:
+        job, longest = subscription.job, subscription.max_pending_seconds
         if subscription.ended is not None:
             subscription.put(JobOver(subscription.ended))
         elif subscription.lost:
             subscription.put(
                 JobLost(
-                    f"job {subscription.job.job_id} on {self.transport.host} is gone: neither squeue nor sacct has"
+                    f"job {job.job_id} on {self.transport.host} is gone: neither squeue nor sacct has"
                     " known it for a long time; look for it by hand before the task is run again"
+                )
+            )
+        elif longest is not None and job.pending_seconds is not None and job.pending_seconds >= longest:
+            subscription.put(
+                JobPendingTooLong(
+                    f"job {job.job_id} on {self.transport.host} has waited in the queue for {job.pending_seconds} s,"
+                    f" and max_pending is {longest:g} s; it is {job.state_word}, and Slurm's reason is"
+                    f" {job.reason or 'not given'}"
                 )
             )
         else:
             return
         self._subscriptions.discard(subscription)
 
-    def _outage(self, subscriptions: list[Subscription], error: HeadnodeError) -> None:
-        now = self._clock()
-        if self._outage_since is None:
-            self._outage_since = now
-            for each in subscriptions:
-                each.put(OutageBegan(error))
+    def _failed(self, service: Service, subscriptions: Sequence[Subscription], error: HeadnodeError) -> None:
+        self._troubled = True
         for each in subscriptions:
-            if now - self._outage_since >= each.outage_tolerance_seconds:
+            event = each.outages.failed(service, error, self._clock())
+            if event is not None:
+                each.put(event)
+            if isinstance(event, HeadnodeError):
                 self._subscriptions.discard(each)
-                each.put(error)
 
-    def _answered(self, subscriptions: list[Subscription]) -> None:
-        if self._outage_since is not None:
-            seconds = self._clock() - self._outage_since
-            self._outage_since = None
-            for each in subscriptions:
-                each.put(OutageOver(seconds=seconds))
+    def _answered(self, service: Service, subscriptions: Sequence[Subscription]) -> None:
+        for each in subscriptions:
+            event = each.outages.answered(service, self._clock())
+            if event is not None:
+                each.put(event)

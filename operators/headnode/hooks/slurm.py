@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from airflow.sdk import BaseHook
 
+from headnode.cluster.cancellation import cancel
 from headnode.cluster.procedures import Procedure, drive_sync
-from headnode.cluster.queries import accounting, cancel, cluster_version, snapshot
+from headnode.cluster.queries import accounting, cluster_version, snapshot
 from headnode.errors import HeadnodeError
 from headnode.hooks.connection import load_settings
 from headnode.hooks.paramiko_transport import ParamikoTransport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _PART: Final = re.compile(r"([0-9]{1,8})(?:-([0-9]{1,8})(?::([0-9]{1,8}))?)?")
@@ -13,6 +14,12 @@ def count_elements(indexes: str) -> int | None:
 
     Slurm cuts long lists to end in ``...``; of these, and of what it would refuse, nothing is told.
     """
+    found = expand_elements(indexes)
+    return None if found is None else len(found)
+
+
+def expand_elements(indexes: str) -> set[int] | None:
+    """Return the elements in ``0-9%4``, ``1,3,5-8`` or ``0-15:4``; None where it can't be told."""
     found: set[int] = set()
     for part in indexes.strip().strip("[]").partition("%")[0].split(","):
         match = _PART.fullmatch(part.strip())
@@ -22,4 +29,15 @@ def count_elements(indexes: str) -> int | None:
         if last < first or step < 1 or last - first > 10_000_000:  # noqa: PLR2004 - more than any Slurm allows
             return None
         found.update(range(first, last + 1, step))
-    return len(found)
+    return found
+
+
+def render_elements(elements: Iterable[int]) -> str:
+    """Return the notation of Slurm for ``elements``, e.g. ``0-4,7``; empty where there are none."""
+    ranges: list[list[int]] = []
+    for element in sorted(set(elements)):
+        if ranges and element == ranges[-1][1] + 1:
+            ranges[-1][1] = element
+        else:
+            ranges.append([element, element])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

@@ -1,4 +1,8 @@
-"""Slurm's client commands as lists of arguments. Answers are read by ``headnode.slurm.answers``."""
+"""Slurm's client commands as lists of arguments. Answers are read by ``headnode.slurm.answers``.
+
+Every command prints times as seconds since the epoch (``SLURM_TIME_FORMAT=%s``), so that no time zone matters, and
+lists of array elements in full (``SLURM_BITSTR_LEN=0``).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import Final
 
 TAG_PREFIX: Final = "headnode:"
 
-SQUEUE_FORMAT: Final = "%F|%i|%T|%N|%S|%e|%r"  # the reason is free text and comes last
+# The working directory may hold bars where it is somebody else's, and comes last.
+SQUEUE_FORMAT: Final = "%i|%T|%N|%S|%e|%V|%r|%Z"
 SACCT_FIELDS: Final = (
     "JobID",
     "State",
@@ -16,10 +21,18 @@ SACCT_FIELDS: Final = (
     "AllocCPUS",
     "TotalCPU",
     "MaxRSS",
+    "NTasks",
+    "AllocTRES",
+    "ConsumedEnergyRaw",
+    "Submit",
+    "Start",
+    "End",
     "NodeList",
+    "WorkDir",
 )
-SQUEUE_TAG_FORMAT: Final = "%F|%T|%Z|%k"
+SQUEUE_TAG_FORMAT: Final = "%i|%T|%Z|%k"
 SACCT_TAG_FIELDS: Final = ("JobID", "State", "WorkDir", "Comment")
+_PLAIN: Final = ("env", "SLURM_TIME_FORMAT=%s", "SLURM_BITSTR_LEN=0")
 
 
 def squeue(job_ids: Collection[str]) -> list[str]:
@@ -31,19 +44,33 @@ def squeue(job_ids: Collection[str]) -> list[str]:
     ids = sorted(job_ids, key=int)
     if len(ids) == 1:
         ids *= 2
-    return ["squeue", "--noheader", f"--jobs={','.join(ids)}", f"--format={SQUEUE_FORMAT}"]
+    return [*_PLAIN, "squeue", "--noheader", f"--jobs={','.join(ids)}", f"--format={SQUEUE_FORMAT}"]
 
 
 def sacct(job_ids: Collection[str]) -> list[str]:
-    """Ask accounting for ``job_ids`` with their steps, from the beginning of time."""
+    """Ask accounting for ``job_ids`` with their steps, from the beginning of time.
+
+    Job ids come round again and requeued jobs have several records, so all of them are asked for.
+    """
     ids = ",".join(sorted(job_ids, key=int))
-    return ["sacct", "--noheader", "--parsable2", f"--jobs={ids}", f"--format={','.join(SACCT_FIELDS)}"]
+    options = ("--noheader", "--parsable2", "--duplicates", f"--jobs={ids}", f"--format={','.join(SACCT_FIELDS)}")
+    return [*_PLAIN, "sacct", *options]
+
+
+def scontrol_show_job(job_id: str) -> list[str]:
+    """Ask slurmctld for one job (with all of its elements); it knows ended jobs for MinJobAge (300 s by default)."""
+    return [*_PLAIN, "scontrol", "--oneliner", "show", "job", job_id]
+
+
+def scontrol_show_config() -> list[str]:
+    """Ask slurmctld for its configuration."""
+    return ["scontrol", "show", "config"]
 
 
 def squeue_tags(user: str | None = None) -> list[str]:
-    """Ask for all unfinished jobs of one user with their tags; the login's own user by default."""
+    """Ask for all jobs of one user that slurmctld knows, with their tags; the login's own user by default."""
     who = f"--user={user}" if user else "--me"
-    return ["squeue", "--noheader", who, f"--format={SQUEUE_TAG_FORMAT}"]
+    return ["squeue", "--noheader", "--states=all", who, f"--format={SQUEUE_TAG_FORMAT}"]
 
 
 def sacct_tags(since: str = "now-3days") -> list[str]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from headnode.errors import JobCancelled, JobError, JobFailed, JobOutOfMemory, JobTimedOut, NodeFailed
-from headnode.slurm.answers import AccountingEntry
+from headnode.slurm.accounting import AccountingEntry
 from headnode.slurm.states import JobState, Phase, phase_of
 
 _ENDS: Final[dict[JobState, tuple[type[JobError], str]]] = {
