@@ -14,12 +14,14 @@
     │ ├ OutcomeUnknown
     │ ├ ControllerUnavailable*
     │ └ UnreadableAnswer*
+    ├ PathUnreadable*               a path on the cluster can't be looked at
     └ JobError                      the job ended, and not well
       ├ JobFailed
       ├ JobTimedOut
       ├ JobOutOfMemory
       ├ JobCancelled
       ├ NodeFailed*
+      ├ DependencyFailed            another job ended so that this one can't start
       ├ JobPendingTooLong
       └ JobLost
 
@@ -115,6 +117,12 @@ class UnreadableAnswer(SlurmError):
     retryable = True
 
 
+class PathUnreadable(HeadnodeError):
+    """A path on the cluster can't be looked at, so that it is not known whether it is there."""
+
+    retryable = True
+
+
 class JobError(HeadnodeError):
     """A job ended otherwise than well."""
 
@@ -143,6 +151,10 @@ class NodeFailed(JobError):
 
 class JobPendingTooLong(JobError):
     """The job has waited in the queue for longer than it may."""
+
+
+class DependencyFailed(JobError):
+    """A job that this one depends on ended so that this one can never start."""
 
 
 class JobLost(JobError):
