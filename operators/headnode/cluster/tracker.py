@@ -82,6 +82,7 @@ class Tracker:
         self._subscriptions: set[Subscription] = set()
         self._procedures = asyncio.Semaphore(CONCURRENT_PROCEDURES)
         self._busy = 0
+        self._used_at = clock()
         self._wake = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
         self._troubled = False
@@ -98,6 +99,7 @@ class Tracker:
                 return await drive(procedure, self.transport, on_pause=on_pause)
         finally:
             self._busy -= 1
+            self._used_at = self._clock()
 
     async def limits(self) -> ClusterLimits:
         """Return the cluster's limits, asked for once."""
@@ -152,15 +154,15 @@ class Tracker:
             self._loop_task = asyncio.create_task(self._poll(), name=f"headnode tracker of {self.transport.host}")
 
     async def _poll(self) -> None:
-        idle_since = self._clock()
+        self._used_at = self._clock()
         while True:
             self._wake.clear()
             if self._subscriptions:
                 began = self._clock()
                 await self._round()
-                idle_since = self._clock()
+                self._used_at = self._clock()
                 await self._wait(began)
-            elif self._busy or self._clock() - idle_since < IDLE_CLOSE_SECONDS:
+            elif self._busy or self._clock() - self._used_at < IDLE_CLOSE_SECONDS:
                 await self._woken(within=1.0 if self._busy else IDLE_CLOSE_SECONDS)
             else:
                 await self.transport.close()
