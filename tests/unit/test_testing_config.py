@@ -1,11 +1,12 @@
 """The configuration files of the private cluster, as text."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from headnode.testing import SettingsError, rendering
+from headnode.testing import ClusterOptions, SettingsError, rendering
 from headnode.testing.errors import ProgramsMissing
 from headnode.testing.programs import find_programs
 from headnode.testing.settings import MAX_DIRECTORY_BYTES, ClusterSettings, ClusterSize, check_directory
@@ -134,3 +135,61 @@ def test_missing_programs(tmp_path):
     assert "slurmctld, slurmd, slurmdbd, munged, mariadbd" in str(refused.value)
     assert "sbatch" not in str(refused.value).partition(" On Debian")[0]
     assert "slurmctld slurmd slurm-client slurmdbd munge openssh-server" in str(refused.value)
+
+
+def with_options(**options):
+    """Render the slurm.conf of a cluster with these options."""
+    return rendering.render_slurm_conf(dataclasses.replace(SETTINGS, options=ClusterOptions(**options)))
+
+
+def test_no_options():
+    """Without options nothing but Slurm's defaults is written."""
+    conf = rendering.render_slurm_conf(SETTINGS)
+    for name in ("MinJobAge", "MaxJobId", "MaxArraySize", "Preempt", "MessageTimeout", "SlurmdTimeout", "OverMemory"):
+        assert name not in conf
+    assert rendering.moved_clock(SETTINGS) == {}
+
+
+def test_options():
+    """Each option becomes the line of its name."""
+    conf = with_options(min_job_age_seconds=2, first_job_id=100, max_job_id=104, max_array_size=11)
+    assert "MinJobAge=2\nFirstJobId=100\nMaxJobId=104\nMaxArraySize=11\n" in conf
+    conf = with_options(message_timeout_seconds=3, slurmd_timeout_seconds=5, enforce_memory=True)
+    assert "MessageTimeout=3\nSlurmdTimeout=5\nJobAcctGatherParams=OverMemoryKill\n" in conf
+    assert "PartitionName=preemptable Nodes=ALL PriorityTier=10 PreemptMode=REQUEUE" in with_options(preemption=True)
+
+
+def test_no_accounting():
+    """Without accounting nothing of slurm.conf leads to slurmdbd."""
+    conf = with_options(accounting=False)
+    assert "AccountingStorageType=accounting_storage/none\n" in conf
+    assert "AccountingStoragePort" not in conf
+    assert "gres/gpu" not in conf
+
+
+def test_moved_clock():
+    """Every process of the cluster has its clock, and sleeps as long as ever."""
+    options = ClusterOptions(clock_offset_seconds=-3600)
+    settings = dataclasses.replace(SETTINGS, options=options, faketime_library="/usr/lib/libfaketime.so.1")
+    environment = rendering.session_environment(settings)
+    assert environment["FAKETIME"] == "-3600"
+    assert environment["LD_PRELOAD"] == "/usr/lib/libfaketime.so.1"
+    assert environment["FAKETIME_DONT_FAKE_MONOTONIC"] == "1"
+
+
+@pytest.mark.parametrize(
+    "options", [{"min_job_age_seconds": -1}, {"first_job_id": 10, "max_job_id": 10}, {"max_job_id": 1}]
+)
+def test_bad_options(options):
+    """What Slurm would not take is refused at once."""
+    with pytest.raises(SettingsError):
+        ClusterOptions(**options)
+
+
+def test_settings_of_old_clusters_are_read():
+    """A cluster that was started before there were options is found again."""
+    text = SETTINGS.to_json()
+    fields = json.loads(text)
+    del fields["options"]
+    assert ClusterSettings.from_json(json.dumps(fields)) == SETTINGS
+    assert ClusterSettings.from_json(text) == SETTINGS

@@ -12,12 +12,15 @@ In a repository of DAGs, with headnode installed, pytest finds the fixture ``slu
         assert "COMPLETED" in slurm_cluster.run("sacct", "-nX", "-o", "state").stdout
 
 Partitions: ``batch`` (default, all nodes) and ``gpu`` (the last two nodes, with pretend GPUs). All nodes are this one
-machine. Memory is scheduled and measured but not enforced: without cgroups Slurm never says OUT_OF_MEMORY.
+machine. Memory is scheduled and measured but not enforced, unless ``ClusterOptions(enforce_memory=True)`` is given.
 sshd has its default limits (MaxSessions 10, MaxStartups 10:30:100).
 
-To test outages use ``stop_sshd``, ``stop_slurmctld``, ``stop_slurmdbd`` and their ``start_`` twins. To test odd answers
-put a script of your own in place of ``<directory>/bin/sbatch`` (SSH sessions look there first), and call
-``restore_commands`` afterwards. ``count_calls`` and ``logins`` tell what a test did to the head node.
+Other clusters, without accounting, with few job ids, preemption or a wrong clock, are made with
+``SlurmCluster.start(directory, options=ClusterOptions(...))``.
+
+To test outages use ``stop_sshd``, ``stop_slurmctld``, ``stop_slurmdbd``, ``stop_node`` and their ``start_`` twins. For
+odd answers of Slurm's commands, banners and full disks there is ``headnode.testing.faults``, and for connections that
+break ``SlurmCluster.proxy``. ``count_calls`` and ``logins`` tell what a test did to the head node.
 
 From a terminal: ``headnode devcluster up``, ``status``, ``down``.
 """
@@ -32,12 +35,16 @@ from headnode.testing.errors import (
     ProgramsMissing,
     SettingsError,
 )
+from headnode.testing.proxy import SshProxy
+from headnode.testing.settings import ClusterOptions
 
 __all__ = [
+    "ClusterOptions",
     "DaemonFailed",
     "NotRunning",
     "PrivateClusterError",
     "ProgramsMissing",
     "SettingsError",
     "SlurmCluster",
+    "SshProxy",
 ]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from headnode.testing import lifecycle, preparation, rendering
-from headnode.testing.daemons import describe_daemons, ssh_host
-from headnode.testing.errors import NotRunning
+from headnode.testing.daemons import describe_daemons, ssh_host, wait_until
+from headnode.testing.errors import NotRunning, SettingsError
+from headnode.testing.nodes import node_processes
 from headnode.testing.programs import SYSTEM_PATH, find_programs
-from headnode.testing.settings import ClusterSettings, ClusterSize, check_directory
+from headnode.testing.proxy import SshProxy
+from headnode.testing.settings import ClusterOptions, ClusterSettings, ClusterSize, check_directory
 
 _LOGIN = re.compile(r"\bAccepted publickey for ")
 _CALL = re.compile(rf"^\d+\t({'|'.join(rendering.SLURM_COMMANDS)})\t", re.MULTILINE)
@@ -48,6 +53,7 @@ class SlurmCluster:
         cpus_per_node: int = 16,
         memory_mb_per_node: int = 8000,
         gpus_per_gpu_node: int = 2,
+        options: ClusterOptions | None = None,
         listen_address: str = "127.0.0.1",
         port: int | None = None,
     ) -> Self:
@@ -70,7 +76,14 @@ class SlurmCluster:
                 if _is_whole(before):
                     return cls(before)
                 lifecycle.bring_down(before, cancel_with=programs)
-            settings = preparation.settle(directory, size, listen_address=listen_address, port=port, before=before)
+            settings = preparation.settle(
+                directory,
+                size,
+                options or ClusterOptions(),
+                listen_address=listen_address,
+                port=port,
+                before=before,
+            )
             lifecycle.bring_up(settings, programs)
             cluster = cls(settings)
             line = rendering.render_known_host(cluster.host, cluster.port, cluster.host_key)
@@ -138,17 +151,24 @@ class SlurmCluster:
         """Return the ``extra`` of an Airflow connection to the cluster."""
         return {"key_file": str(self.key_file), "host_key": self.host_key}
 
-    def airflow_connection_json(self, conn_type: str = "ssh") -> str:
-        """Return the value of an environment variable ``AIRFLOW_CONN_<ID>``."""
+    def airflow_connection_json(self, conn_type: str = "ssh", *, port: int | None = None, **extra: Any) -> str:
+        """Return the value of an environment variable ``AIRFLOW_CONN_<ID>``.
+
+        ``port`` is that of an ``SshProxy`` instead of sshd's own; ``extra`` goes into the connection's extra.
+        """
         return json.dumps(
             {
                 "conn_type": conn_type,
                 "host": self.host,
-                "port": self.port,
+                "port": port or self.port,
                 "login": self.user,
-                "extra": self.connection_extra(),
+                "extra": self.connection_extra() | extra,
             }
         )
+
+    def proxy(self) -> SshProxy:
+        """Return a TCP proxy to stand before sshd, to be used as a context manager."""
+        return SshProxy(host=self.host, port=self.port)
 
     def ssh_command(self) -> list[str]:
         """Return the words of a command line that logs in."""
@@ -162,6 +182,26 @@ class SlurmCluster:
     def stop_sshd(self) -> None:
         """Begin an outage of sshd: refuse new logins and drop the sessions there are."""
         self._table.stop("sshd")
+
+    @contextlib.contextmanager
+    def sshd_options(self, *lines: str) -> Iterator[None]:
+        """Give new SSH sessions further lines of sshd_config; those that are open keep what they have."""
+        config = self.directory / "sshd_config"
+        before = config.read_text()
+        config.write_text(before + "\n".join(lines) + "\n")
+        self._reload_sshd()
+        try:
+            yield
+        finally:
+            config.write_text(before)
+            self._reload_sshd()
+
+    def _reload_sshd(self) -> None:
+        """Let sshd read its file again; it listens to nobody for a moment."""
+        log = self.directory / "log" / "sshd.log"
+        listened = log.read_text().count("Server listening on")
+        self._table.signal("sshd", signal.SIGHUP)
+        wait_until(lambda: log.read_text().count("Server listening on") > listened, what="sshd read its file again")
 
     def start_slurmctld(self) -> None:
         """End an outage of slurmctld."""
@@ -178,6 +218,23 @@ class SlurmCluster:
     def stop_slurmdbd(self) -> None:
         """Begin an outage of slurmdbd: sacct fails, squeue goes on."""
         self._table.stop("slurmdbd")
+
+    def stop_node(self, node: str) -> None:
+        """Kill a node at once: its slurmd, and its jobs with all their processes.
+
+        slurmctld finds it down after ``slurmd_timeout_seconds`` (``ClusterOptions``).
+        """
+        self._check_node(node)
+        self._table.kill(f"slurmd.{node}", also=node_processes(self._settings, node))
+
+    def start_node(self, node: str) -> None:
+        """Bring a killed node back; slurmctld takes it into service by itself."""
+        self._check_node(node)
+        self._start(f"slurmd.{node}")
+
+    def _check_node(self, node: str) -> None:
+        if node not in self._settings.size.node_names:
+            raise SettingsError(f"there is no node {node!r}, only {', '.join(self._settings.size.node_names)}")
 
     def _start(self, name: str) -> None:
         daemon = describe_daemons(self._settings, self._programs)[name]

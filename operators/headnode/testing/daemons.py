@@ -13,7 +13,7 @@ from pathlib import Path
 from headnode.testing.errors import DaemonFailed
 from headnode.testing.processes import ProcessTable
 from headnode.testing.programs import SYSTEM_PATH
-from headnode.testing.rendering import cluster_mark
+from headnode.testing.rendering import cluster_mark, moved_clock
 from headnode.testing.settings import ClusterSettings
 
 READY_SECONDS = 60.0
@@ -53,8 +53,9 @@ def _daemons(settings: ClusterSettings, programs: Mapping[str, str]) -> Iterator
         lambda: _answers((ssh_host(settings), settings.ssh_port)),
         *("-D", "-f", f"{d}/sshd_config", "-E", f"{d}/log/sshd.log"),
     )
-    yield daemon("mariadbd", lambda: _answers(str(settings.mysql_socket)), f"--defaults-file={d}/my.cnf")
-    yield daemon("slurmdbd", lambda: _answers((settings.slurm_address, settings.slurmdbd_port)), "-D")
+    if settings.options.accounting:
+        yield daemon("mariadbd", lambda: _answers(str(settings.mysql_socket)), f"--defaults-file={d}/my.cnf")
+        yield daemon("slurmdbd", lambda: _answers((settings.slurm_address, settings.slurmdbd_port)), "-D")
     yield daemon("slurmctld", lambda: _answers((settings.slurm_address, settings.slurmctld_port)), "-D")
     for node, port in zip(settings.size.node_names, settings.slurmd_ports, strict=True):
         yield daemon(
@@ -82,6 +83,7 @@ def daemon_environment(settings: ClusterSettings) -> dict[str, str]:
         "SLURM_CONF": str(settings.slurm_conf),
         "MYSQL_UNIX_PORT": str(settings.mysql_socket),
         **cluster_mark(settings),
+        **moved_clock(settings),
         **({"TZ": os.environ["TZ"]} if "TZ" in os.environ else {}),
     }
 
@@ -105,6 +107,19 @@ def wait_ready(table: ProcessTable, daemon: Daemon, *, needed: Iterable[Daemon] 
             return
         if time.monotonic() > deadline:
             raise DaemonFailed(f"{daemon.name} did not answer in {READY_SECONDS:.0f} s.\n{log_tail(daemon)}")
+        time.sleep(0.02)
+
+
+def wait_until(condition: Callable[[], bool], *, what: str) -> None:
+    """Wait for something that a daemon was told to do.
+
+    Raises:
+        DaemonFailed: it did not do it in time.
+    """
+    deadline = time.monotonic() + READY_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DaemonFailed(f"not within {READY_SECONDS:.0f} s: {what}")
         time.sleep(0.02)
 
 

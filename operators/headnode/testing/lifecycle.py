@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from headnode.testing import preparation
+from headnode.testing import cgroups, clocks, preparation
 from headnode.testing.daemons import Daemon, daemon_environment, describe_daemons, spawn, wait_ready
 from headnode.testing.errors import DaemonFailed
 from headnode.testing.processes import ProcessTable
@@ -70,13 +70,15 @@ def _start_all(
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     for name in ("munged", "sshd"):
         spawn(table, daemons[name], settings)
-    preparation.make_database(settings, programs)
+    if settings.options.accounting:
+        preparation.make_database(settings, programs)
     for name in ("munged", "sshd"):
         wait_ready(table, daemons[name])
-    for name, needed in (("mariadbd", ()), ("slurmdbd", ("munged", "mariadbd"))):
-        spawn(table, daemons[name], settings)
-        wait_ready(table, daemons[name], needed=[daemons[other] for other in needed])
-    _register_cluster(settings, programs)
+    if settings.options.accounting:
+        for name, needed in (("mariadbd", ()), ("slurmdbd", ("munged", "mariadbd"))):
+            spawn(table, daemons[name], settings)
+            wait_ready(table, daemons[name], needed=[daemons[other] for other in needed])
+        _register_cluster(settings, programs)
     nodes = [daemon for name, daemon in daemons.items() if name.startswith("slurmd.")]
     for daemon in (daemons["slurmctld"], *nodes):
         spawn(table, daemon, settings)
@@ -136,6 +138,10 @@ def bring_down(settings: ClusterSettings, *, cancel_with: Mapping[str, str] | No
         for group in (nodes, *([name] for name in ENDING_ORDER)):
             table.stop(*group)
         table.stop_marked()
+        if settings.uses_cgroups:
+            cgroups.remove(settings.cgroup_name)
+        if settings.faketime_library is not None:
+            clocks.remove_traces()
         for stale in (settings.munge_socket, settings.mysql_socket):
             stale.unlink(missing_ok=True)
 

@@ -14,11 +14,12 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from headnode.testing import rendering
+from headnode.testing import cgroups, rendering
+from headnode.testing.clocks import find_faketime
 from headnode.testing.daemons import daemon_environment
 from headnode.testing.errors import DaemonFailed, SettingsError
 from headnode.testing.programs import session_path
-from headnode.testing.settings import ClusterSettings, ClusterSize
+from headnode.testing.settings import ClusterOptions, ClusterSettings, ClusterSize
 
 # Below the range from which Linux takes the ports of outgoing connections.
 PORTS = range(20000, 32000)
@@ -26,7 +27,13 @@ DIRECTORIES = ("bin", "gpu", "log", "munge", "run", "spool", "ssh", "state")
 
 
 def settle(
-    directory: Path, size: ClusterSize, *, listen_address: str, port: int | None, before: ClusterSettings | None
+    directory: Path,
+    size: ClusterSize,
+    options: ClusterOptions,
+    *,
+    listen_address: str,
+    port: int | None,
+    before: ClusterSettings | None,
 ) -> ClusterSettings:
     """Decide all settings; a cluster that was here ``before`` keeps its SSH port while that is free."""
     _check_address(listen_address)
@@ -49,6 +56,9 @@ def settle(
         slurmd_ports=tuple(ports[3:]),
         session_path=session_path(),
         use_pam=_password_is_locked(),
+        options=options,
+        faketime_library=find_faketime() if options.clock_offset_seconds else None,
+        uses_cgroups=options.enforce_memory and cgroups.usable(),
     )
 
 
@@ -117,6 +127,9 @@ def write_files(settings: ClusterSettings, programs: Mapping[str, str]) -> None:
             (d / "gpu" / f"nvidia{number}").symlink_to("/dev/null")
     write_private(d / "slurm.conf", rendering.render_slurm_conf(settings))
     write_private(d / "gres.conf", rendering.render_gres_conf(settings))
+    write_private(d / "cgroup.conf", rendering.render_cgroup_conf(settings))
+    if settings.uses_cgroups:
+        cgroups.make(d / "cgroup", settings.cgroup_name)
     write_private(d / "slurmdbd.conf", rendering.render_slurmdbd_conf(settings))
     write_private(d / "my.cnf", rendering.render_my_cnf(settings))
     write_private(d / "sshd_config", rendering.render_sshd_config(settings))

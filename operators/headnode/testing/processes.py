@@ -59,6 +59,17 @@ class ProcessTable:
         for name in names:
             self._record(name).unlink(missing_ok=True)
 
+    def signal(self, name: str, number: int) -> None:
+        """Send the daemon a signal, if it runs."""
+        if (process := self._find(name)) is not None:
+            process.send_signal(number)
+
+    def kill(self, name: str, *, also: Sequence[psutil.Process] = ()) -> None:
+        """Kill the daemon first, so that it can't report the end of the others, then these, and forget its record."""
+        daemon = self._find(name)
+        kill_processes([*(with_descendants([daemon]) if daemon else ()), *also])
+        self._record(name).unlink(missing_ok=True)
+
     def stop_marked(self) -> None:
         """End whatever else carries the cluster's mark: job steps, jobs, SSH sessions."""
         end_processes(self.marked(), patience=1.0)
@@ -118,11 +129,15 @@ def end_processes(processes: Sequence[psutil.Process], *, patience: float = TERM
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    left = _wait(processes, seconds=patience)
-    for process in left:
+    kill_processes(_wait(processes, seconds=patience))
+
+
+def kill_processes(processes: Sequence[psutil.Process]) -> None:
+    """Kill the processes, in their order, and wait until they are dead."""
+    for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    _wait(left, seconds=KILL_SECONDS)
+    _wait(processes, seconds=KILL_SECONDS)
 
 
 def _wait(processes: Sequence[psutil.Process], *, seconds: float) -> list[psutil.Process]:

@@ -13,6 +13,8 @@ def render_slurm_conf(settings: ClusterSettings) -> str:
     memory_per_cpu = max(1, settings.size.memory_mb_per_node // settings.size.cpus_per_node)
     # Each running step reads all of /proc at each sample: with hundreds of steps, every second is too often.
     sampling_seconds = max(1, settings.size.nodes * settings.size.cpus_per_node // 32)
+    if settings.options.enforce_memory:
+        sampling_seconds = 1
     bound = "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny\n" if settings.loopback else ""
     return f"""\
 ClusterName={CLUSTER_NAME}
@@ -33,7 +35,7 @@ SlurmctldDebug=info
 SlurmdDebug=info
 MailProg=/bin/true
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin={"task/cgroup" if settings.uses_cgroups else "task/none"}
 MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
@@ -47,14 +49,38 @@ SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=2
 KillWait=5
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency={sampling_seconds}
+{_render_accounting(settings)}GresTypes=gpu
+{_render_options(settings)}{_render_nodes(settings)}"""
+
+
+def _render_accounting(settings: ClusterSettings) -> str:
+    if not settings.options.accounting:
+        return "AccountingStorageType=accounting_storage/none\n"
+    return f"""\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost={settings.slurm_address}
 AccountingStoragePort={settings.slurmdbd_port}
 AccountingStoragePass={settings.munge_socket}
 AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
-GresTypes=gpu
-{_render_nodes(settings)}"""
+"""
+
+
+def _render_options(settings: ClusterSettings) -> str:
+    options = settings.options
+    sampled = options.enforce_memory and not settings.uses_cgroups
+    values = {
+        "MinJobAge": options.min_job_age_seconds,
+        "FirstJobId": options.first_job_id,
+        "MaxJobId": options.max_job_id,
+        "MaxArraySize": options.max_array_size,
+        "MessageTimeout": options.message_timeout_seconds,
+        "SlurmdTimeout": options.slurmd_timeout_seconds,
+        "JobAcctGatherParams": "OverMemoryKill" if sampled else None,
+        "PreemptType": "preempt/partition_prio" if options.preemption else None,
+        "PreemptMode": "REQUEUE" if options.preemption else None,
+    }
+    return "".join(f"{name}={value}\n" for name, value in values.items() if value is not None)
 
 
 def _render_nodes(settings: ClusterSettings) -> str:
@@ -70,6 +96,9 @@ def _render_nodes(settings: ClusterSettings) -> str:
     if size.gpu_node_names:
         nodes = ",".join(size.gpu_node_names)
         lines.append(f"PartitionName=gpu Nodes={nodes} Default=NO MaxTime=1-00:00:00 State=UP")
+    if settings.options.preemption:
+        for name, tier, mode in (("preemptable", 10, "REQUEUE"), ("urgent", 20, "OFF")):
+            lines.append(f"PartitionName={name} Nodes=ALL PriorityTier={tier} PreemptMode={mode} MaxTime=1-0 State=UP")
     return "\n".join(lines) + "\n"
 
 
@@ -80,6 +109,18 @@ def render_gres_conf(settings: ClusterSettings) -> str:
     return "AutoDetect=off\n" + "".join(
         f"NodeName={name} Name=gpu File={files}\n" for name in settings.size.gpu_node_names
     )
+
+
+def render_cgroup_conf(settings: ClusterSettings) -> str:
+    """Render cgroup.conf; Slurm reads it where jobs are held to their memory."""
+    return f"""\
+CgroupPlugin=cgroup/v1
+CgroupMountpoint={settings.directory}/cgroup
+CgroupAutomount=no
+ConstrainRAMSpace={"yes" if settings.uses_cgroups else "no"}
+ConstrainSwapSpace=no
+MinRAMSpace=4
+"""
 
 
 def render_slurmdbd_conf(settings: ClusterSettings) -> str:
@@ -155,6 +196,19 @@ def session_environment(settings: ClusterSettings) -> dict[str, str]:
         "SLURM_CONF": str(settings.slurm_conf),
         "PATH": f"{settings.directory}/bin:{settings.session_path}",
         **cluster_mark(settings),
+        **moved_clock(settings),
+    }
+
+
+def moved_clock(settings: ClusterSettings) -> dict[str, str]:
+    """Give a process the cluster's clock, where that differs from this machine's."""
+    if settings.faketime_library is None:
+        return {}
+    return {
+        "LD_PRELOAD": settings.faketime_library,
+        "FAKETIME": f"{settings.options.clock_offset_seconds:+d}",
+        # How long something takes is measured by a clock that nobody sets.
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
 
 

@@ -48,6 +48,45 @@ class ClusterSize:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """How a private cluster differs from what most centres have. None leaves a value at Slurm's default."""
+
+    #: False: no slurmdbd and no MariaDB; sacct says that accounting is disabled.
+    accounting: bool = True
+    #: MinJobAge: for how long slurmctld knows a job that has ended (300 s by default).
+    min_job_age_seconds: int | None = None
+    #: FirstJobId and MaxJobId: ids begin again at the first one when the last one was given out.
+    first_job_id: int | None = None
+    max_job_id: int | None = None
+    #: MaxArraySize: one more than the largest index of an array (1001 by default).
+    max_array_size: int | None = None
+    #: Partitions ``preemptable`` and ``urgent``: jobs of the second requeue those of the first (REQUEUE).
+    preemption: bool = False
+    #: MessageTimeout: for how long a Slurm command waits for slurmctld (10 s by default).
+    message_timeout_seconds: int | None = None
+    #: SlurmdTimeout: after how long a node that does not answer is down (300 s by default).
+    slurmd_timeout_seconds: int | None = None
+    #: Jobs that take more memory than they asked for are killed: by the kernel, and end as OUT_OF_MEMORY, where this
+    #: process may make cgroups (version 1); else by Slurm at its next sample, within a second, and end as FAILED.
+    enforce_memory: bool = False
+    #: How far the clocks of the cluster's daemons, SSH sessions and jobs are ahead of this machine's (libfaketime).
+    clock_offset_seconds: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that Slurm can't take.
+
+        Raises:
+            SettingsError: a number is negative, or the job ids are too few.
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "clock_offset_seconds" and value is not None and value < 0:
+                raise SettingsError(f"{field.name} is {value}; at least 0 is needed")
+        if self.max_job_id is not None and self.max_job_id <= (self.first_job_id or 1):
+            raise SettingsError(f"max_job_id is {self.max_job_id}; it must be greater than first_job_id")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
     """Everything that the configuration files of one cluster depend on."""
 
@@ -64,6 +103,11 @@ class ClusterSettings:
     slurmd_ports: tuple[int, ...]
     session_path: str
     use_pam: bool
+    options: ClusterOptions = ClusterOptions()
+    #: What is loaded into every process of the cluster to move its clock.
+    faketime_library: str | None = None
+    #: Whether the kernel enforces memory, in control groups of the cluster's own.
+    uses_cgroups: bool = False
 
     @property
     def slurm_conf(self) -> Path:
@@ -85,6 +129,11 @@ class ClusterSettings:
         """Where Slurm's daemons find each other."""
         return self.loopback or "127.0.0.1"
 
+    @property
+    def cgroup_name(self) -> str:
+        """The name of the control group that holds those of the cluster."""
+        return f"headnode_{self.slurmctld_port}"
+
     def to_json(self) -> str:
         """Text that ``from_json`` reads."""
         return json.dumps(dataclasses.asdict(self), default=str, indent=1)
@@ -95,6 +144,7 @@ class ClusterSettings:
         fields: dict[str, Any] = json.loads(text)
         fields["directory"] = Path(fields["directory"])
         fields["size"] = ClusterSize(**fields["size"])
+        fields["options"] = ClusterOptions(**fields.get("options", {}))
         fields["slurmd_ports"] = tuple(fields["slurmd_ports"])
         return cls(**fields)
 
