@@ -29,6 +29,7 @@ _FINAL: Final = (
     errors.AuthenticationRefused,
     errors.OutcomeUnknown,
     errors.JobLost,
+    errors.DependencyFailed,
 )
 
 

@@ -140,8 +140,8 @@ async def store_record(record: JobRecord) -> None:
     await _store(record.labels, RECORD_KEY, record.to_xcom())
 
 
-async def stored_record(labels: Labels, owner: str) -> JobRecord | None:
-    """Return the record that an earlier triggerer wrote for the try whose task instance is ``owner``, if any."""
+async def stored_record(labels: Labels, key: str | None = None) -> JobRecord | None:
+    """Return the record that a triggerer wrote for the task, if there is one; with ``key`` only of that submission."""
     value: Any = await XCom.aget_one(
         key=RECORD_KEY,
         dag_id=labels.dag_id,
@@ -149,9 +149,7 @@ async def stored_record(labels: Labels, owner: str) -> JobRecord | None:
         run_id=labels.run_id,
         map_index=labels.map_index,
     )
-    if not isinstance(value, dict) or value.get("schema_version") != 1:
-        return None
-    if str(value.get("key")).rpartition("-")[0] != owner:
+    if not isinstance(value, dict) or value.get("schema_version") != 1 or key not in (None, value.get("key")):
         return None
     return JobRecord.model_validate(value)
 
