@@ -18,11 +18,11 @@ from headnode.hooks.deployment import deployment_id
 from headnode.hooks.slurm import SlurmHook
 from headnode.links.slurm_job import SlurmJobLink
 from headnode.operators.code_archive import pack_code, resolve_code_folder
-from headnode.operators.ending import nothing_is_lost_in_trigger
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
 from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.time_limits import render_time_limit
 from headnode.templated import drop_templated, is_templated
+from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
 from headnode.triggers.preparation import SPEC_FIELDS, labels_of, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
