@@ -83,7 +83,7 @@ lint: packages $(VENV)/.tested  ## style, types and the layers
 	$(VENV)/bin/lint-imports
 
 bench: packages $(VENV)/.installed  ## measure, side by side with what it is compared to
-	$(VENV)/bin/python -m bench.many_jobs
+	$(VENV)/bin/python -m bench $(BENCH)
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) $(JOBS_VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache
