@@ -63,11 +63,12 @@ STORED = {
             "ends_task",
             "push_result",
             "outage_tolerance_seconds",
+            "depends_on",
         },
     ),
     "headnode.triggers.slurm_job_start.SlurmJobStartTrigger": (
         START,
-        {"slurm_conn_id", "templated", "push_result", "outage_tolerance_seconds", *SPEC_FIELDS},
+        {"slurm_conn_id", "templated", "push_result", "outage_tolerance_seconds", "depends_on", *SPEC_FIELDS},
     ),
     "headnode.triggers.job_end.SlurmJobEndTrigger": (END, {"slurm_conn_id", "job_id", "outage_tolerance_seconds"}),
 }

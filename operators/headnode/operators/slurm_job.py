@@ -18,6 +18,7 @@ from headnode.hooks.deployment import deployment_id
 from headnode.hooks.slurm import SlurmHook
 from headnode.links.slurm_job import SlurmJobLink
 from headnode.operators.code_archive import pack_code, resolve_code_folder
+from headnode.operators.dependencies import check_dependencies, parse_operator_dependencies
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
 from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.time_limits import render_time_limit
@@ -47,6 +48,10 @@ class SlurmJobOperator(BaseOperator):
     :param setup: shell lines before the command
     :param env: environment variables of the job
     :param code: a folder beside the DAG file that travels with the job, at most 256 KiB when packed
+    :param depends_on: tasks of the same DAG run on whose jobs this one's depends in Slurm, so that all are queued at
+        once: a task's id, the task itself, a list of them (``afterok``), or lists by kind (``afterok``, ``afterany``,
+        ``aftercorr``, ``afternotok``; ``singleton`` is True). Leave out ``>>`` between them, which would wait for the
+        other task's end first. Of a mapped task, the instance with the same map index counts
     :param start_from_trigger: start in the triggerer, without a worker; refused where something would be lost
     :param outage_tolerance: how long the cluster may be silent before the task fails
     """
@@ -77,6 +82,7 @@ class SlurmJobOperator(BaseOperator):
         setup: str | None = None,
         env: Mapping[str, str | int | float] | None = None,
         code: str | None = None,
+        depends_on: Any = None,
         start_from_trigger: bool = False,
         outage_tolerance: timedelta = timedelta(hours=24),
         **kwargs: Any,
@@ -101,6 +107,7 @@ class SlurmJobOperator(BaseOperator):
         self.env = dict(env) if env else None
         self.code = code
         self.outage_tolerance = outage_tolerance
+        self.depends_on = depends_on
         self._templated = self._check_literals()
         if start_from_trigger:
             self._start_in_triggerer()
@@ -108,6 +115,7 @@ class SlurmJobOperator(BaseOperator):
     def execute(self, context: Context) -> NoReturn:
         """Check the rendered fields, pack the code and hand the job to the triggerer."""
         try:
+            check_dependencies(self, self._dependencies, context["dag"])
             trigger = self._trigger(context)
         except HeadnodeError as error:
             raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
@@ -136,6 +144,7 @@ class SlurmJobOperator(BaseOperator):
         fields = {name: getattr(self, name) for name in SPEC_FIELDS}
         known, templated = drop_templated(fields)
         try:
+            self._dependencies = parse_operator_dependencies(self)
             parse_jobspec({**known, "job_name": known.get("job_name") or "rendered later"})
             if self.code is not None and not is_templated(self.code) and (dag := self._dag) is not None:
                 resolve_code_folder(self.code, dag.fileloc)
@@ -154,6 +163,7 @@ class SlurmJobOperator(BaseOperator):
             ends_task=nothing_is_lost_in_trigger(self),
             push_result=self.do_xcom_push,
             outage_tolerance_seconds=self.outage_tolerance.total_seconds(),
+            depends_on=self._dependencies.to_json() or None,
         )
 
     def _start_in_triggerer(self) -> None:
@@ -172,6 +182,7 @@ class SlurmJobOperator(BaseOperator):
                 "templated": sorted(self._templated),
                 "push_result": self.do_xcom_push,
                 "outage_tolerance_seconds": self.outage_tolerance.total_seconds(),
+                "depends_on": self._dependencies.to_json() or None,
                 **{name: value for name, value in fields.items() if value is not None},
             },
             next_method="resume",

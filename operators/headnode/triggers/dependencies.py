@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from headnode.cluster.cancellation import cancel
 from headnode.cluster.dependencies import known_jobs, never_satisfied, set_dependency
 from headnode.cluster.procedures import Procedure
-from headnode.cluster.queries import cancel
 from headnode.errors import CommandRefused, DependencyFailed, HeadnodeError
 from headnode.slurm.dependencies import (
     NEVER_SATISFIED,
@@ -189,7 +189,7 @@ class DependencyWatch:
             self.failure = DependencyFailed(f"{error}; job {', '.join(self._job_ids)} waited for it and is cancelled")
             await self._ask(lambda: cancel(self._job_ids))
         except HeadnodeError as error:
-            self._log.error("what the job waits for can't be looked at any more: %s", error)  # noqa: TRY400 - for people
+            self._log.error("what the job waits for can't be looked at any more: %s", error)
 
     async def _give(self, dependency: str, vain: Mapping[str, str]) -> None:
         """Let the jobs that wait ``vain``-ly depend on ``dependency``, unless that is what they wait for already."""

@@ -56,6 +56,7 @@ def prepare_trigger(
     ends_task: bool,
     push_result: bool,
     outage_tolerance_seconds: float,
+    depends_on: dict[str, Any] | None = None,
 ) -> SlurmJobTrigger:
     """Return the trigger for the rendered ``fields``; ``templated`` names those that were templates.
 
@@ -83,4 +84,5 @@ def prepare_trigger(
         ends_task=ends_task,
         push_result=push_result,
         outage_tolerance_seconds=outage_tolerance_seconds,
+        depends_on=depends_on,
     )

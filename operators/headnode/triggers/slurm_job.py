@@ -10,7 +10,7 @@ from typing import Any
 from headnode.cluster.logs import read_result
 from headnode.cluster.submission import SubmitRequest, Submitted
 from headnode.cluster.tracker import JobOver, LogSeen, OutageBegan, OutageOver, StateSeen, Tracker
-from headnode.slurm.answers import AccountingEntry
+from headnode.slurm.accounting import AccountingEntry
 from headnode.slurm.ends import job_error
 from headnode.slurm.record import JobRecord, Submission
 from headnode.ssh.settings import ClusterSettings
@@ -99,17 +99,26 @@ class SlurmJobTrigger(SubmittingTrigger):
                 job_id=submitted.job_id,
                 job_name=self.job_name,
                 directory=submitted.directory,
-                log_path=f"{submitted.directory}/output.log",
+                log_path=f"{submitted.directory}/{'output.*.log' if self.is_array else 'output.log'}",
+                error_log_path=f"{submitted.directory}/{'error.*.log' if self.is_array else 'error.log'}",
                 script_sha256=self.script_sha256,
                 requested=self.requested,
-                submissions=[Submission(number=place.number, job_id=submitted.job_id, at=datetime.now(UTC))],
+                submissions=[
+                    Submission(
+                        number=place.number,
+                        job_id=submitted.job_id,
+                        at=datetime.now(UTC),
+                        key=place.key,
+                        directory=submitted.directory,
+                    )
+                ],
             )
         )
 
     async def _follow(self, tracker: Tracker, record: JobRecord) -> tuple[JobRecord, AccountingEntry, list[str]]:
         """Log and record what happens to the job until it is over."""
         lines = LogLines()
-        first_piece = True
+        begun: set[str] = set()
         events = tracker.follow(
             record.job_id,
             directory=record.directory,
@@ -123,9 +132,9 @@ class SlurmJobTrigger(SubmittingTrigger):
                         self.log.info("%s", describe_state(job))
                         record = await self._keep(with_state(record, job))
                     case LogSeen(piece):
-                        if first_piece and piece.start:
-                            self.log.info("the job's output goes on at byte %d", piece.start)
-                        first_piece = False
+                        if piece.start and piece.stream not in begun:
+                            self.log.info("the job's %s goes on at byte %d", piece.stream, piece.start)
+                        begun.add(piece.stream)
                         self._log_output(lines.feed(piece))
                     case OutageBegan(error):
                         self.log.warning("%s The job goes on; asking again until the cluster answers.", error)
@@ -135,9 +144,9 @@ class SlurmJobTrigger(SubmittingTrigger):
                         self._log_output(lines.finish())
                         self.log.info("%s", describe_usage(entry))
                         record = await self._keep(with_end(record, entry))
-                        return record, entry, list(lines.tail)
+                        return record, entry, lines.tail
         raise AssertionError("the tracker ends with JobOver or an error")
 
     def _log_output(self, lines: list[str]) -> None:
         for line in lines:
-            self.log.info("| %s", line)
+            self.log.info("%s", line)

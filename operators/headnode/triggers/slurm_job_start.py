@@ -23,6 +23,7 @@ class SlurmJobStartTrigger(BaseTrigger):
     :param templated: the names of the fields that are templates
     :param push_result: whether the result is wanted as XCom ``return_value``
     :param outage_tolerance_seconds: how long the cluster may be silent
+    :param depends_on: the tasks on whose jobs this one's depends, as ``Dependencies.to_json`` gives them
     :param fields: the operator's fields by their names
     """
 
@@ -33,6 +34,7 @@ class SlurmJobStartTrigger(BaseTrigger):
         templated: list[str],
         push_result: bool = True,
         outage_tolerance_seconds: float = 86_400.0,
+        depends_on: dict[str, Any] | None = None,
         **fields: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -40,6 +42,7 @@ class SlurmJobStartTrigger(BaseTrigger):
         self.templated = templated
         self.push_result = push_result
         self.outage_tolerance_seconds = outage_tolerance_seconds
+        self.depends_on = depends_on
         # Airflow renders those attributes that the operator names as template fields.
         for name in SPEC_FIELDS:
             setattr(self, name, fields.get(name))
@@ -54,6 +57,7 @@ class SlurmJobStartTrigger(BaseTrigger):
                 "templated": self.templated,
                 "push_result": self.push_result,
                 "outage_tolerance_seconds": self.outage_tolerance_seconds,
+                "depends_on": self.depends_on,
                 **{name: getattr(self, name) for name in SPEC_FIELDS},
             },
         )
@@ -86,4 +90,5 @@ class SlurmJobStartTrigger(BaseTrigger):
             ends_task=True,
             push_result=self.push_result,
             outage_tolerance_seconds=self.outage_tolerance_seconds,
+            depends_on=self.depends_on,
         )

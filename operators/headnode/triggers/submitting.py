@@ -6,6 +6,8 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -21,9 +23,10 @@ from headnode.errors import HeadnodeError
 from headnode.hooks.connection import aload_settings
 from headnode.slurm.record import JobRecord, Labels
 from headnode.ssh.settings import ClusterSettings
+from headnode.triggers.dependencies import DependencyWatch
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.pace import let_scheduler_catch_up
-from headnode.triggers.reporting import store_record, store_result
+from headnode.triggers.reporting import store_record, store_result, stored_record
 from headnode.triggers.trackers import tracker_for
 
 T = TypeVar("T")
@@ -46,6 +49,7 @@ class SubmittingTrigger(BaseTrigger):
     :param ends_task: whether a success may end the task here, without a worker
     :param push_result: whether the result is wanted as XCom ``return_value``
     :param outage_tolerance_seconds: how long the cluster may be silent
+    :param depends_on: the tasks on whose jobs this one's depend, as ``Dependencies.to_json`` gives them
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class SubmittingTrigger(BaseTrigger):
         ends_task: bool = False,
         push_result: bool = True,
         outage_tolerance_seconds: float = 86_400.0,
+        depends_on: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.slurm_conn_id = slurm_conn_id
@@ -67,6 +72,8 @@ class SubmittingTrigger(BaseTrigger):
         self.ends_task = ends_task
         self.push_result = push_result
         self.outage_tolerance_seconds = outage_tolerance_seconds
+        self.depends_on = depends_on
+        self._dependencies: DependencyWatch | None = None
         self._record: JobRecord | None = None
         self._fired = False
 
@@ -80,6 +87,7 @@ class SubmittingTrigger(BaseTrigger):
             "ends_task": self.ends_task,
             "push_result": self.push_result,
             "outage_tolerance_seconds": self.outage_tolerance_seconds,
+            "depends_on": self.depends_on,
         }
 
     async def _finish(self, tracker: Tracker, settings: ClusterSettings) -> Any:
@@ -98,11 +106,15 @@ class SubmittingTrigger(BaseTrigger):
             result = await self._finish(tracker_for(settings), settings)
         except HeadnodeError as error:
             about = f"task {self._labels.task_id!r} on connection {self.slurm_conn_id!r}"
-            event = TriggerEvent(failure(error, about=about, record=self._record_as_json()))
+            cause = (self._dependencies.failure if self._dependencies is not None else None) or error
+            event = TriggerEvent(failure(cause, about=about, record=self._record_as_json()))
         else:
             if self.ends_task and result is not None:
                 await store_result(self._labels, result)
             event = TaskSuccessEvent() if self.ends_task else TriggerEvent(success(result, self._record_as_json()))
+        finally:
+            if self._dependencies is not None:
+                self._dependencies.close()
         if not isinstance(event, TaskSuccessEvent):
             await let_scheduler_catch_up(began)
         self._fired = True
@@ -158,10 +170,35 @@ class SubmittingTrigger(BaseTrigger):
 
     async def _submitted(self, tracker: Tracker, settings: ClusterSettings, request: SubmitRequest) -> Submitted:
         """Submit (or find) the job of ``request`` and say so in the log."""
-        submitted = await self._tolerantly(tracker, lambda: submit(request))
+        submitted = await self._submit_after_others(tracker, settings, request)
         verb = "found again" if submitted.adopted else "submitted"
         self.log.info("job %s %s on %s, directory %s", submitted.job_id, verb, settings.ssh.host, submitted.directory)
         return submitted
+
+    async def _submit_after_others(
+        self, tracker: Tracker, settings: ClusterSettings, request: SubmitRequest
+    ) -> Submitted:
+        """Submit (or find) the job, as soon as the jobs on which it depends are known."""
+
+        async def send(options: tuple[str, ...]) -> Submitted:
+            complete = replace(request, options=(*request.options, *options))
+            return await self._tolerantly(tracker, lambda: submit(complete))
+
+        if self.depends_on is None:
+            return await send(())
+        if self._dependencies is None:
+            self._dependencies = DependencyWatch(
+                self.depends_on,
+                labels=self._labels,
+                host=settings.ssh.host,
+                ask=partial(self._tolerantly, tracker),
+                log=self.log,
+                poll_seconds=settings.poll_seconds,
+                poll_max_seconds=settings.poll_max_seconds,
+            )
+        earlier = await stored_record(self._labels)
+        keys = {earlier.key, *(each.key for each in earlier.submissions)} if earlier is not None else set()
+        return await (send(()) if request.place.key in keys else self._dependencies.submit(send))
 
     async def _tolerantly(self, tracker: Tracker, procedure: Callable[[], Procedure[T]]) -> T:
         """Run a repeatable procedure, again and again while the cluster can't be asked, up to the tolerance."""
@@ -184,6 +221,8 @@ class SubmittingTrigger(BaseTrigger):
 
     async def _keep(self, record: JobRecord) -> JobRecord:
         """Store the record in XCom, and remember it for the event."""
+        if self._dependencies is not None:
+            record = self._dependencies.noticed(record)
         self._record = record
         await store_record(record)
         return record
