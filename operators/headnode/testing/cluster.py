@@ -37,6 +37,7 @@ class SlurmCluster:
         self.port: int = settings.ssh_port
         self.user: str = settings.user
         self.slurm_conf: Path = settings.slurm_conf
+        self.keeps_accounting: bool = settings.options.accounting
         self.key_file: Path = settings.directory / "ssh" / "user_key"
         self.known_hosts: Path = settings.directory / "ssh" / "known_hosts"
         #: Seconds since the epoch.
