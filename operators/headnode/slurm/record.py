@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 # A record is stored anew at every change, so it must stay small (well below 64 KiB) whatever a job does.
 MAX_HISTORY: Final = 100
 MAX_NODES_LENGTH: Final = 1000
-MAX_ELEMENTS_LENGTH: Final = 2000
+MAX_ELEMENTS_LENGTH: Final = 12_000  # over all states
 
 
 class _Part(BaseModel):
@@ -170,9 +170,10 @@ def summarize_elements(states: Mapping[int, str]) -> dict[str, str]:
     for index, word in states.items():
         indexes[word].append(index)
     summary = {}
+    longest = MAX_ELEMENTS_LENGTH // max(len(indexes), 4)
     for word, members in sorted(indexes.items()):
         text = render_elements(members)
-        if len(text) > MAX_ELEMENTS_LENGTH:
-            text = f"{text[:MAX_ELEMENTS_LENGTH].rpartition(',')[0]},... ({len(members)} in all)"
+        if len(text) > longest:
+            text = f"{text[:longest].rpartition(',')[0]},... ({len(members)} in all)"
         summary[word] = text
     return summary
