@@ -9,20 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from headnode.assets.remote_path import RemotePathEventTrigger
     from headnode.hooks.slurm import SlurmHook
     from headnode.operators.slurm_job import SlurmJobOperator
+    from headnode.sensors.maintenance import NoMaintenanceSensor
+    from headnode.sensors.partition import SlurmPartitionSensor
+    from headnode.sensors.remote_path import RemotePathSensor
     from headnode.sensors.slurm_job import SlurmJobSensor
     from headnode.triggers.slurm_job import SlurmJobTrigger
 
-__all__ = ["SlurmHook", "SlurmJobOperator", "SlurmJobSensor", "SlurmJobTrigger", "__version__"]
+__all__ = [
+    "NoMaintenanceSensor",
+    "RemotePathEventTrigger",
+    "RemotePathSensor",
+    "SlurmHook",
+    "SlurmJobOperator",
+    "SlurmJobSensor",
+    "SlurmJobTrigger",
+    "SlurmPartitionSensor",
+    "__version__",
+]
 
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "NoMaintenanceSensor": "headnode.sensors.maintenance",
+    "RemotePathEventTrigger": "headnode.assets.remote_path",
+    "RemotePathSensor": "headnode.sensors.remote_path",
     "SlurmHook": "headnode.hooks.slurm",
     "SlurmJobOperator": "headnode.operators.slurm_job",
     "SlurmJobSensor": "headnode.sensors.slurm_job",
     "SlurmJobTrigger": "headnode.triggers.slurm_job",
+    "SlurmPartitionSensor": "headnode.sensors.partition",
 }
 
 

@@ -80,8 +80,18 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": _modules("headnode.hooks.slurm"),
         "operators": _modules("headnode.operators.slurm_job"),
-        "sensors": _modules("headnode.sensors.slurm_job"),
-        "triggers": _modules("headnode.triggers.slurm_job"),
+        "sensors": _modules(
+            "headnode.sensors.maintenance",
+            "headnode.sensors.partition",
+            "headnode.sensors.remote_path",
+            "headnode.sensors.slurm_job",
+        ),
+        "triggers": _modules(
+            "headnode.assets.remote_path",
+            "headnode.triggers.condition",
+            "headnode.triggers.job_end",
+            "headnode.triggers.slurm_job",
+        ),
         "extra-links": ["headnode.links.SlurmJobLink"],
         "connection-types": [
             {
@@ -99,5 +109,5 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _modules(module: str) -> list[dict[str, Any]]:
-    return [{"integration-name": _INTEGRATION, "python-modules": [module]}]
+def _modules(*modules: str) -> list[dict[str, Any]]:
+    return [{"integration-name": _INTEGRATION, "python-modules": list(modules)}]

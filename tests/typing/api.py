@@ -5,10 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, assert_type
 
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG, Asset, AssetWatcher
 
 import headnode
-from headnode import SlurmHook, SlurmJobOperator, SlurmJobSensor, SlurmJobTrigger
+from headnode import (
+    NoMaintenanceSensor,
+    RemotePathEventTrigger,
+    RemotePathSensor,
+    SlurmHook,
+    SlurmJobOperator,
+    SlurmJobSensor,
+    SlurmJobTrigger,
+    SlurmPartitionSensor,
+)
 from headnode.errors import HeadnodeError, JobSpecError
 from headnode.slurm.record import JobRecord
 from headnode.ssh.settings import ClusterSettings
@@ -47,17 +56,34 @@ with DAG("typed", schedule=None):
     wait = SlurmJobSensor(
         task_id="wait", slurm_conn_id="my_cluster", job_id="{{ 1 }}", timeout=timedelta(days=1), retries=1
     )
+    named = SlurmJobSensor(
+        task_id="named",
+        job_name="train",
+        user="bob",
+        submitted_within=timedelta(hours=3),
+        wait_for_job=False,
+        soft_fail=True,
+        outage_tolerance=timedelta(hours=1),
+    )
+    gpus = SlurmPartitionSensor(task_id="gpus", partition="gpu", free_gpus=4, gpu_type="a100", timeout=60.0)
+    nodes = SlurmPartitionSensor(task_id="nodes", partition="{{ params.partition }}", free_nodes="{{ 2 }}")
+    there = RemotePathSensor(task_id="there", path="~/in/_SUCCESS", non_empty=True, stable_for=timedelta(minutes=5))
+    quiet = NoMaintenanceSensor(task_id="quiet", within=timedelta(days=2), partition="gpu")
     train >> wait
+    [named, gpus, nodes, there, quiet] >> train
     SlurmJobOperator.partial(task_id="many").expand(command=[["hostname"], ["nproc"]])
 
 assert_type(train, SlurmJobOperator)
 assert_type(wait, SlurmJobSensor)
 
+scene = RemotePathEventTrigger(slurm_conn_id="my_cluster", path="/data/scene.nc", stable_for_seconds=60, non_empty=True)
+incoming = Asset("scene", watchers=[AssetWatcher(name="scene", trigger=scene)])
+
 # What can't be right is an error of types already; an ignore that is not needed is one, too.
 SlurmJobOperator(task_id="wrong", command=5)  # type: ignore[arg-type]
 SlurmJobOperator(task_id="wrong", command="true", time_limit=3600)  # type: ignore[arg-type]
 SlurmJobOperator("wrong", command="true")  # type: ignore[call-arg]
-SlurmJobSensor(task_id="wrong")  # type: ignore[call-arg]
+RemotePathSensor(task_id="wrong")  # type: ignore[call-arg]
 
 
 def ask(hook: SlurmHook) -> None:

@@ -8,6 +8,8 @@ from importlib import import_module
 import pytest
 
 import headnode
+from headnode.assets.remote_path import RemotePathEventTrigger
+from headnode.triggers.condition import SlurmConditionTrigger
 from headnode.triggers.job_end import SlurmJobEndTrigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
 from headnode.triggers.slurm_job_start import SlurmJobStartTrigger
@@ -43,6 +45,8 @@ JOB = SlurmJobTrigger(
 )
 START = SlurmJobStartTrigger(slurm_conn_id="c", templated=[], command="true")
 END = SlurmJobEndTrigger(slurm_conn_id="c", job_id="1")
+CONDITION = SlurmConditionTrigger(slurm_conn_id="c", condition={"kind": "path", "path": "/data"})
+WATCHED_PATH = RemotePathEventTrigger(slurm_conn_id="c", path="/data")
 
 # A name that is taken away here fails the tasks that were deferred before an upgrade.
 STORED = {
@@ -70,13 +74,34 @@ STORED = {
         START,
         {"slurm_conn_id", "templated", "push_result", "outage_tolerance_seconds", "depends_on", *SPEC_FIELDS},
     ),
-    "headnode.triggers.job_end.SlurmJobEndTrigger": (END, {"slurm_conn_id", "job_id", "outage_tolerance_seconds"}),
+    "headnode.triggers.job_end.SlurmJobEndTrigger": (
+        END,
+        {"slurm_conn_id", "job_id", "named", "ends_task", "push_result", "outage_tolerance_seconds"},
+    ),
+    "headnode.triggers.condition.SlurmConditionTrigger": (
+        CONDITION,
+        {"slurm_conn_id", "condition", "ends_task", "push_result", "outage_tolerance_seconds"},
+    ),
+    "headnode.assets.remote_path.RemotePathEventTrigger": (
+        WATCHED_PATH,
+        {"slurm_conn_id", "path", "stable_for_seconds", "non_empty"},
+    ),
 }
 
 
 def test_public_names():
     """The package offers these names, each of which can be loaded."""
-    assert headnode.__all__ == ["SlurmHook", "SlurmJobOperator", "SlurmJobSensor", "SlurmJobTrigger", "__version__"]
+    assert headnode.__all__ == [
+        "NoMaintenanceSensor",
+        "RemotePathEventTrigger",
+        "RemotePathSensor",
+        "SlurmHook",
+        "SlurmJobOperator",
+        "SlurmJobSensor",
+        "SlurmJobTrigger",
+        "SlurmPartitionSensor",
+        "__version__",
+    ]
     assert dir(headnode) == sorted(headnode.__all__)
     assert all(getattr(headnode, name) is not None for name in headnode.__all__)
 
@@ -109,7 +134,11 @@ def test_stored_triggers_can_be_made_again(class_path):
     ("name", "arguments"),
     [
         ("SlurmJobOperator", {"slurm_conn_id": "slurm_default", "start_from_trigger": False}),
-        ("SlurmJobSensor", {"slurm_conn_id": "slurm_default", "job_id": inspect.Parameter.empty}),
+        ("SlurmJobSensor", {"job_id": None, "job_name": None, "wait_for_job": True}),
+        ("SlurmPartitionSensor", {"partition": inspect.Parameter.empty, "free_nodes": None, "free_gpus": None}),
+        ("RemotePathSensor", {"path": inspect.Parameter.empty, "non_empty": False, "stable_for": None}),
+        ("NoMaintenanceSensor", {"within": inspect.Parameter.empty, "partition": None}),
+        ("RemotePathEventTrigger", {"slurm_conn_id": "slurm_default", "path": inspect.Parameter.empty}),
     ],
 )
 def test_constructors_take_keywords_only(name, arguments):

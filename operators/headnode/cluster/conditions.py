@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
-from headnode.errors import CommandRefused, HeadnodeError
+from headnode.errors import CommandRefused, HeadnodeError, JobLost
 from headnode.slurm.nodes import NodeGroup, nodes_in
 from headnode.slurm.reservations import Reservation, next_maintenance
 
@@ -214,9 +214,14 @@ class JobNamed:
     name: str
     user: str = ""
     submitted_within_seconds: float = 86_400.0
+    must_exist: bool = False
 
     def judge(self, seen: Observation, memory: Memory) -> tuple[Verdict, Memory]:
-        """Choose the newest, and of those of one second that with the highest id."""
+        """Choose the newest, and of those of one second that with the highest id.
+
+        Raises:
+            JobLost: there is none, and there must be.
+        """
         jobs = [
             each
             for each in known(seen.jobs[self.user])
@@ -225,7 +230,10 @@ class JobNamed:
         if not jobs:
             whose = f" of user {self.user}" if self.user else ""
             hours = self.submitted_within_seconds / 3600
-            return NotYet(why=f"no job {self.name!r}{whose} was submitted in the last {hours:g} h"), memory
+            why = f"no job {self.name!r}{whose} was submitted in the last {hours:g} h"
+            if self.must_exist:
+                raise JobLost(why)
+            return NotYet(why=why), memory
         newest = max(jobs, key=lambda job: (job.submitted_at, int(job.job_id)))
         found = {"job_id": newest.job_id, "submitted_at": newest.submitted_at, "jobs": len({j.job_id for j in jobs})}
         return Met(found=found, version=newest.job_id), memory

@@ -4,74 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
-from airflow.sdk import BaseOperator, Context
-
-from headnode.errors import HeadnodeError, JobSpecError
-from headnode.hooks.connection import load_settings
-from headnode.hooks.slurm import SlurmHook
+from headnode.cluster.conditions import JobNamed, to_json
+from headnode.errors import JobSpecError
+from headnode.sensors.checks import check_job_id, check_name, check_time
+from headnode.sensors.deferred import DeferredSensor
 from headnode.templated import is_templated
 from headnode.triggers.job_end import SlurmJobEndTrigger
-from headnode.triggers.outcome import Outcome, error_in, to_airflow
 
 
-class SlurmJobSensor(BaseOperator):
+class SlurmJobSensor(DeferredSensor):
     """Waits, without a worker, until a job (or a whole array) has ended well; its ``return_value`` is the state.
+
+    The job is left alone, whatever becomes of the task. By name, the newest of those that were submitted within
+    ``submitted_within`` counts, be it queued, running or over; one that comes while an earlier one is followed does
+    not.
 
     :param slurm_conn_id: an Airflow connection of type ``slurm`` or ``ssh``
     :param job_id: Slurm's id; templated, e.g. ``{{ ti.xcom_pull('train', key='slurm_job')['job_id'] }}``
-    :param timeout: how long to wait at most; the job itself is left alone
+    :param job_name: the job's name, where the id is not known; templated
+    :param user: whose job, with ``job_name``; by default the login's own; templated
+    :param submitted_within: how long ago, by the cluster's clock, a job of the name may have been submitted
+    :param wait_for_job: whether to wait until there is a job of the name; else the task fails where there is none
+    :param timeout: how long to wait at most
+    :param soft_fail: skip the task where it would fail
     :param outage_tolerance: how long the cluster may be silent before the task fails
     """
 
-    template_fields: Sequence[str] = ("slurm_conn_id", "job_id")
-    ui_color = "#e6f1f2"
+    template_fields: Sequence[str] = ("slurm_conn_id", "job_id", "job_name", "user")
 
     def __init__(
         self,
         *,
-        slurm_conn_id: str = SlurmHook.default_conn_name,
-        job_id: str,
-        timeout: timedelta | None = None,
-        outage_tolerance: timedelta = timedelta(hours=24),
+        job_id: str | None = None,
+        job_name: str | None = None,
+        user: str | None = None,
+        submitted_within: timedelta = timedelta(days=1),
+        wait_for_job: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.slurm_conn_id = slurm_conn_id
         self.job_id = job_id
-        self.timeout = timeout
-        self.outage_tolerance = outage_tolerance
-        if not is_templated(job_id):
-            _check_job_id(job_id, self.task_id)
+        self.job_name = job_name
+        self.user = user
+        self.submitted_within = submitted_within
+        self.wait_for_job = wait_for_job
+        if (job_id is None) == (job_name is None):
+            raise JobSpecError("job_id", f"give one of job_id and job_name (task {self.task_id!r})")
+        if not any(is_templated(value) for value in (job_id, job_name, user)):
+            self._trigger_fields()
 
-    def execute(self, context: Context) -> NoReturn:  # noqa: ARG002 - Airflow's signature
-        """Check the rendered id and hand the wait to the triggerer."""
-        try:
-            job_id = _check_job_id(self.job_id, self.task_id)
-            load_settings(self.slurm_conn_id)
-        except HeadnodeError as error:
-            raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
-        trigger = SlurmJobEndTrigger(
-            slurm_conn_id=self.slurm_conn_id,
-            job_id=job_id,
-            outage_tolerance_seconds=self.outage_tolerance.total_seconds(),
+    def _trigger_fields(self) -> dict[str, Any]:
+        if self.job_name is None:
+            return {"job_id": check_job_id(self.job_id)}
+        named = JobNamed(
+            name=check_name(self.job_name, "job_name", "the name of a job"),
+            user=check_name(self.user, "user", "a user") if self.user else "",
+            submitted_within_seconds=check_time(self.submitted_within, "submitted_within"),
+            must_exist=not self.wait_for_job,
         )
-        self.defer(trigger=trigger, method_name="resume", timeout=self.timeout)
+        return {"named": to_json(named)}
 
-    def resume(self, context: Context, event: Outcome) -> Any:  # noqa: ARG002 - Airflow's signature
-        """Return Slurm's word for how the job ended.
+    def _trigger(self) -> SlurmJobEndTrigger:
+        return SlurmJobEndTrigger(**self._trigger_fields(), **self._shared_arguments())
 
-        Raises:
-            JobError: it did not end well.
-        """
-        if event["status"] == "success":
-            return event["result"]
-        raise to_airflow(error_in(event), name=event["error"])
-
-
-def _check_job_id(job_id: Any, task_id: str) -> str:
-    text = str(job_id).strip()
-    if not text.isdigit():
-        raise JobSpecError("job_id", f"{job_id!r} is no job id of Slurm, which is a whole number (task {task_id!r})")
-    return text
+    def _waits_for(self) -> str:
+        return f"the end of job {self.job_id or self.job_name}"

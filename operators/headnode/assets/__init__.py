@@ -1,0 +1,1 @@
+"""Triggers for asset watchers: what happens on a cluster starts DAGs."""
