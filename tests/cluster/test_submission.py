@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_two_submissions_of_one_try(slurm_cluster, ask, new_place, new_request):
 def test_withdrawing_before_submission(slurm_cluster, ask, new_place, new_request):
     """No job is there, and none comes."""
     place = new_place()
-    assert ask(withdraw(place)) is None
+    assert ask(withdraw(place)) == []
     with pytest.raises(Superseded):
         ask(submit(new_request(place=place)))
     assert not jobs_of(slurm_cluster, place)
@@ -202,7 +203,7 @@ def test_withdrawing_while_it_is_submitted(slurm_cluster, connect, sbatch, new_p
 
     from_submission, withdrawn = asyncio.run(asyncio.wait_for(both(), 60))
     assert isinstance(from_submission, Submitted | Superseded)
-    assert withdrawn is None or withdrawn == from_submission.job_id
+    assert withdrawn in ([], [from_submission.job_id])
     assert not any(is_queued(slurm_cluster, job_id) for job_id in jobs_of(slurm_cluster, place))
 
 
@@ -210,9 +211,9 @@ def test_withdrawing_a_job(slurm_cluster, ask, new_place, new_request):
     """It is cancelled; doing so again does no harm; a later try may begin anew."""
     place = new_place()
     job_id = ask(submit(new_request(place=place))).job_id
-    assert ask(withdraw(place)) == job_id
+    assert ask(withdraw(place)) == [job_id]
     assert not is_queued(slurm_cluster, job_id)
-    assert ask(withdraw(place)) == job_id
+    assert ask(withdraw(place)) == []
     later = dataclasses.replace(place, owner=str(uuid.uuid4()))
     assert not ask(submit(new_request(place=later))).adopted
 
@@ -223,8 +224,79 @@ def test_withdrawing_after_a_later_try_has_begun(slurm_cluster, ask, new_place, 
     ask(submit(new_request(place=earlier)))
     later = dataclasses.replace(earlier, owner=str(uuid.uuid4()))
     job_id = ask(submit(new_request(place=later))).job_id
-    assert ask(withdraw(earlier)) is None
+    assert ask(withdraw(earlier)) == []
     assert is_queued(slurm_cluster, job_id)
+
+
+def test_withdrawing_a_try_that_never_submitted_ends_the_one_before_it(slurm_cluster, ask, new_place, new_request):
+    """As when a task is cleared and then marked failed before the new try's trigger ran."""
+    earlier = new_place()
+    first = ask(submit(new_request(place=earlier)))
+    second = ask(submit(new_request(place=dataclasses.replace(earlier, number=2))))
+    later = dataclasses.replace(earlier, owner=str(uuid.uuid4()))
+    assert set(ask(withdraw(later))) == {first.job_id, second.job_id}
+    assert not is_queued(slurm_cluster, first.job_id)
+    with pytest.raises(Superseded):
+        ask(submit(new_request(place=dataclasses.replace(earlier, number=3))))
+
+
+def test_a_job_of_a_try_that_lost_the_cluster_is_taken_over(slurm_cluster, ask, new_place, new_request):
+    """Where it runs the same script; its directory stays the one it has. Others are cancelled."""
+    earlier = new_place()
+    first = ask(submit(new_request(place=earlier)))
+    second = ask(submit(new_request(place=dataclasses.replace(earlier, number=2))))
+    later = dataclasses.replace(earlier, owner=str(uuid.uuid4()))
+    request = dataclasses.replace(new_request(place=later), adopt_owners=(earlier.owner,))
+    taken = ask(submit(request))
+    assert (taken.job_id, taken.directory, taken.key) == (second.job_id, second.directory, f"{earlier.owner}-2")
+    assert taken.adopted
+    assert not is_queued(slurm_cluster, first.job_id)
+    assert ask(submit(request)) == taken
+    last = dataclasses.replace(earlier, owner=str(uuid.uuid4()))
+    assert ask(submit(dataclasses.replace(new_request(place=last), adopt_owners=(later.owner,)))).job_id == taken.job_id
+    assert ask(withdraw(last)) == [second.job_id]
+    assert not is_queued(slurm_cluster, second.job_id)
+
+
+def test_a_job_of_another_script_is_not_taken_over(slurm_cluster, ask, new_place, new_request):
+    """The DAG has changed meanwhile: the old job is cancelled and the new one submitted."""
+    earlier = new_place()
+    first = ask(submit(new_request(place=earlier)))
+    later = dataclasses.replace(earlier, owner=str(uuid.uuid4()))
+    request = dataclasses.replace(new_request(["sleep", "61"], place=later), adopt_owners=(earlier.owner,))
+    assert not ask(submit(request)).adopted
+    assert not is_queued(slurm_cluster, first.job_id)
+
+
+def test_options_and_files(slurm_cluster, ask, new_request, wait_until_over):
+    """Options override what the script asks for, files lie beside it; each element of an array has its own logs."""
+    request = dataclasses.replace(
+        new_request('cat "$HEADNODE_DIRECTORY/arguments"; echo $SLURM_ARRAY_TASK_ID; echo oh >&2'),
+        options=("--array=3,5", "--comment=not this; touch $HOME", "--time=7"),
+        files={"arguments": b"it's $HOME\n\x00"},
+        is_array=True,
+    )
+    job = ask(submit(request))
+    shown = slurm_cluster.run("scontrol", "show", "job", job.job_id).stdout
+    assert "TimeLimit=00:07:00" in shown
+    wait_until_over(job.job_id)
+    for element in (3, 5):
+        output = Path(job.directory, f"output.{element}.log").read_bytes()
+        assert output.endswith(b"it's $HOME\n\x00%d\n" % element)
+        assert Path(job.directory, f"error.{element}.log").read_text().endswith("oh\n")
+
+
+def test_an_id_that_came_round_again_is_not_cancelled(slurm_cluster, ask, new_place, new_request):
+    """The earlier try's id belongs to somebody else's job now: that one is left alone."""
+    earlier = new_place()
+    first = ask(submit(new_request(place=earlier)))
+    slurm_cluster.run("scancel", first.job_id)
+    stranger = slurm_cluster.run("sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", "--wrap=sleep 60")
+    Path(first.directory, "job_id").write_text(stranger.stdout)
+    later = dataclasses.replace(earlier, owner=str(uuid.uuid4()))
+    assert not ask(submit(new_request(place=later))).adopted
+    assert set(ask(withdraw(later))).isdisjoint({stranger.stdout.strip()})
+    assert is_queued(slurm_cluster, stranger.stdout.strip())
 
 
 def test_a_work_directory_that_cannot_be_written(ask, tmp_path, new_place, new_request):

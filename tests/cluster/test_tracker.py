@@ -47,14 +47,14 @@ async def follow(tracker, request, *, directory=True, tolerance=60.0, elements=1
     return [event async for event in following]
 
 
-def log_of(events):
+def log_of(events, stream="stdout"):
     """Return what the job itself wrote, from the log in the events, in which no byte may be missing or twice."""
-    pieces = [event.piece for event in events if isinstance(event, LogSeen)]
+    pieces = [event.piece for event in events if isinstance(event, LogSeen) and event.piece.stream == stream]
     text = b""
     for piece in pieces:
         assert piece.start == len(text)
         text += piece.data
-    return text.decode().partition("the job itself begins here\n")[2]
+    return text.decode().partition("the job itself begins here\n")[2] if stream == "stdout" else text.decode()
 
 
 def states_of(events):
@@ -113,8 +113,9 @@ def test_logs_come_while_a_job_runs(tracked, new_request):
 
 def test_a_long_log_is_read_to_its_end(tracked, new_request):
     """Also where more than one piece is left when the job ends."""
-    events = tracked(lambda tracker: follow(tracker, new_request("seq 1 100000")))
+    events = tracked(lambda tracker: follow(tracker, new_request("seq 1 100000; seq 1 50000 >&2")))
     assert log_of(events) == "".join(f"{number}\n" for number in range(1, 100_001))
+    assert log_of(events, "stderr").endswith("".join(f"{number}\n" for number in range(1, 50_001)))
 
 
 def test_other_ends(slurm_cluster, tracked, new_request):

@@ -11,16 +11,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from headnode.cluster.following import (
     ARRAY_SETTLE_SECONDS,
     LOST_AFTER_SECONDS,
+    SOON_SECONDS,
     AskAccounting,
     Ended,
     Followed,
     Lost,
     Wait,
+    ends_soon,
     next_interval,
     observe_accounting,
     observe_queue,
 )
-from headnode.slurm.answers import AccountingEntry, QueueEntry
+from headnode.slurm.accounting import AccountingEntry
+from headnode.slurm.answers import QueueEntry
 from headnode.slurm.record import Usage
 from headnode.slurm.states import JobState, phase_of
 
@@ -52,23 +55,23 @@ def accounted(state: JobState, nodes: str | None = None, elements: int = 0) -> A
 
 def test_a_queued_job_is_waited_for():
     """State, reason and nodes are kept; the nodes stay known when squeue no longer shows them."""
-    seen, decision = observe_queue(JOB, queued(JobState.PENDING, reason="Priority"))
+    seen, decision = observe_queue(JOB, queued(JobState.PENDING, reason="Priority"), 1_000)
     assert decision == Wait()
     assert (seen.state_word, seen.reason, seen.nodes) == ("PENDING", "Priority", None)
-    seen, _ = observe_queue(seen, queued(JobState.RUNNING, nodes="n1"))
-    seen, _ = observe_queue(seen, queued(JobState.COMPLETING))
+    seen, _ = observe_queue(seen, queued(JobState.RUNNING, nodes="n1"), 1_000)
+    seen, _ = observe_queue(seen, queued(JobState.COMPLETING), 1_000)
     assert (seen.state, seen.reason, seen.nodes) == (JobState.COMPLETING, None, "n1")
 
 
 def test_a_job_that_left_the_queue_is_asked_of_accounting():
     """Absence from squeue is neither an end nor a loss."""
-    assert observe_queue(JOB, None) == (JOB, AskAccounting())
+    assert observe_queue(JOB, None, 1_000) == (JOB, AskAccounting())
 
 
 @given(states)
 def test_squeue_never_ends_a_job(state: JobState):
     """Squeue shows ended jobs for a while; sacct has the last word."""
-    _, decision = observe_queue(JOB, queued(state))
+    _, decision = observe_queue(JOB, queued(state), 1_000)
     assert decision == (AskAccounting() if phase_of(state).ended else Wait())
 
 
@@ -88,7 +91,7 @@ def test_a_revocable_end_counts_when_it_is_seen_twice(state: JobState):
     assert verdict == Wait()
     _, verdict = observe_accounting(seen, accounted(state), now=10.0)
     assert verdict == Ended(entry=accounted(state))
-    again, decision = observe_queue(seen, queued(JobState.PENDING, reason="BeginTime"))
+    again, decision = observe_queue(seen, queued(JobState.PENDING, reason="BeginTime"), 1_000)
     assert decision == Wait()
     _, verdict = observe_accounting(again, accounted(state), now=20.0)
     assert verdict == Wait()
@@ -131,10 +134,10 @@ def test_an_element_that_looks_like_a_plain_job():
     assert verdict == Wait()
     _, verdict = observe_accounting(seen, accounted(JobState.COMPLETED), now=ARRAY_SETTLE_SECONDS)
     assert isinstance(verdict, Ended)
-    seen, _ = observe_queue(new, queued(JobState.RUNNING))
+    seen, _ = observe_queue(new, queued(JobState.RUNNING), 1_000)
     assert isinstance(observe_accounting(seen, accounted(JobState.COMPLETED), now=0.0)[1], Ended)
     array = replace(queued(JobState.RUNNING), is_compound=True)
-    seen, _ = observe_queue(new, array)
+    seen, _ = observe_queue(new, array, 1_000)
     assert observe_accounting(seen, accounted(JobState.COMPLETED), now=0.0)[1] == Wait()
 
 
@@ -143,7 +146,7 @@ def test_a_job_that_nobody_knows_is_lost_after_a_long_time():
     seen, verdict = observe_accounting(JOB, None, now=100.0)
     assert verdict == Wait()
     seen, verdict = observe_accounting(seen, None, now=100.0 + LOST_AFTER_SECONDS - 1)
-    assert verdict == Wait()
+    assert verdict == Wait(doubtful=True)
     _, verdict = observe_accounting(seen, None, now=100.0 + LOST_AFTER_SECONDS)
     assert verdict == Lost()
 
@@ -151,17 +154,47 @@ def test_a_job_that_nobody_knows_is_lost_after_a_long_time():
 def test_a_job_that_is_seen_again_is_not_missing():
     """The time begins anew."""
     seen, _ = observe_accounting(JOB, None, now=0.0)
-    seen, _ = observe_queue(seen, queued(JobState.RUNNING))
+    seen, _ = observe_queue(seen, queued(JobState.RUNNING), 1_000)
     _, verdict = observe_accounting(seen, None, now=LOST_AFTER_SECONDS + 1)
     assert verdict == Wait()
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if not phase_of(state).ended])
 def test_an_unfinished_job_in_accounting_is_waited_for(state: JobState):
-    """Accounting lags behind: however long it says so, the job is neither ended nor lost."""
-    seen, _ = observe_accounting(JOB, accounted(state), now=0.0)
-    _, verdict = observe_accounting(seen, accounted(state), now=10 * LOST_AFTER_SECONDS)
+    """Accounting lags behind: after a while whoever else may know is asked too, and only after long it is lost."""
+    seen, verdict = observe_accounting(JOB, accounted(state), now=0.0)
     assert verdict == Wait()
+    seen, verdict = observe_accounting(seen, accounted(state), now=LOST_AFTER_SECONDS / 10)
+    assert verdict == Wait(doubtful=True)
+    marked = accounted(JobState.COMPLETED)
+    assert observe_accounting(seen, marked, now=LOST_AFTER_SECONDS / 10)[1] == Ended(entry=marked)
+    assert observe_accounting(seen, accounted(state), now=LOST_AFTER_SECONDS)[1] == Lost()
+
+
+def test_how_long_a_job_has_waited_and_when_it_ends():
+    """By the cluster's own clock, whatever Airflow's says; a running job does not wait."""
+    entry = replace(queued(JobState.PENDING, reason="JobHeldUser"), submitted_at=400)
+    seen, _ = observe_queue(JOB, entry, 1_000)
+    assert seen.pending_seconds == 600
+    seen, _ = observe_queue(seen, replace(queued(JobState.RUNNING), submitted_at=400, ends_at=1_090), 1_000)
+    assert (seen.pending_seconds, seen.ends_in_seconds) == (None, 90)
+
+
+@pytest.mark.parametrize(
+    ("job", "soon"),
+    [
+        (JOB, False),
+        (replace(JOB, state=JobState.RUNNING, ends_in_seconds=61), False),
+        (replace(JOB, state=JobState.RUNNING, ends_in_seconds=60), True),
+        (replace(JOB, state=JobState.RUNNING, ends_in_seconds=-5), True),
+        (replace(JOB, state=JobState.COMPLETING), True),
+        (replace(JOB, state=JobState.RUNNING, script_over=True), True),
+        (replace(JOB, missing_since=3.0), True),
+    ],
+)
+def test_ends_that_are_expected(job: Followed, soon):
+    """Before its time limit, in its clean-up, after its script's last act, and while accounting lags."""
+    assert ends_soon(job, 60.0) is soon
 
 
 class FollowingMachine(RuleBasedStateMachine):
@@ -183,7 +216,7 @@ class FollowingMachine(RuleBasedStateMachine):
     @rule(state=states)
     def squeue_shows(self, state: JobState) -> None:
         """Find the job in the queue."""
-        self.job, self.verdict = observe_queue(self.job, queued(state))
+        self.job, self.verdict = observe_queue(self.job, queued(state), 1_000)
         if self.verdict == Wait():
             self.unknown_since = None
 
@@ -191,9 +224,9 @@ class FollowingMachine(RuleBasedStateMachine):
     def sacct_says(self, entry: AccountingEntry | None) -> None:
         """Look for the job in accounting, since the queue has it not."""
         self.shown = entry
-        self.job, decision = observe_queue(self.job, None)
+        self.job, decision = observe_queue(self.job, None, 1_000)
         assert decision == AskAccounting()
-        if self.unknown_since is None and (entry is None or not phase_of(entry.state).ended):
+        if self.unknown_since is None:
             self.unknown_since = self.now
         self.job, self.verdict = observe_accounting(self.job, entry, self.now)
 
@@ -204,7 +237,7 @@ class FollowingMachine(RuleBasedStateMachine):
             assert self.verdict.entry is self.shown
             assert phase_of(self.verdict.entry.state).ended
         if isinstance(self.verdict, Lost):
-            assert self.shown is None
+            assert self.shown is None or not phase_of(self.shown.state).ended
             assert self.unknown_since is not None
             assert self.now - self.unknown_since >= LOST_AFTER_SECONDS
 
@@ -221,6 +254,7 @@ def test_intervals_stay_in_their_bounds(previous: float, changed, one: float, ot
     interval = next_interval(previous, changed=changed, fastest=fastest, slowest=slowest)
     assert fastest <= interval <= slowest
     assert not changed or interval == fastest
+    assert next_interval(previous, changed=changed, soon=True, fastest=fastest, slowest=slowest) <= SOON_SECONDS
 
 
 def test_intervals_grow_to_the_slowest():

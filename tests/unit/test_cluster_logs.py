@@ -8,9 +8,12 @@ import pytest
 from headnode.cluster.logs import (
     MAX_LOG_BYTES_PER_READ,
     MAX_RESULT_BYTES,
+    FollowedLogs,
     LogPiece,
     LogPosition,
+    LogsSeen,
     read_logs,
+    read_pieces,
     read_result,
 )
 from headnode.cluster.procedures import drive_sync
@@ -39,71 +42,93 @@ def directory(tmp_path):
     return path
 
 
-def test_a_log_grows(directory):
-    """Each read goes on where the last one stopped; any bytes come through."""
-    log = directory / "output.log"
+def out(seen):
+    """Return the piece of the standard output."""
+    return seen.pieces[0]
+
+
+def test_logs_grow(directory):
+    """Each read goes on where the last one stopped; any bytes come through, each log by itself."""
+    log, errors = directory / "output.log", directory / "error.log"
     log.write_bytes(b"one\n\xff\x00")
-    assert run(read_logs([LogPosition(directory=str(directory), offset=0)])) == [
-        LogPiece(start=0, size=6, data=b"one\n\xff\x00")
+    assert run(read_logs([FollowedLogs(directory=str(directory), offsets=(0, 0))])) == [
+        LogsSeen(
+            pieces=(
+                LogPiece(start=0, size=6, data=b"one\n\xff\x00"),
+                LogPiece(start=0, size=0, data=b"", stream="stderr"),
+            ),
+            script_over=False,
+        )
     ]
     log.write_bytes(b"one\n\xff\x00two\n")
-    [piece] = run(read_logs([LogPosition(directory=str(directory), offset=6)]))
-    assert (piece.data, piece.end) == (b"two\n", 10)
-    [piece] = run(read_logs([LogPosition(directory=str(directory), offset=10)]))
-    assert (piece.data, piece.end) == (b"", 10)
+    errors.write_bytes(b"warning\n")
+    [seen] = run(read_logs([FollowedLogs(directory=str(directory), offsets=(6, 0))]))
+    assert [(piece.data, piece.end) for piece in seen.pieces] == [(b"two\n", 10), (b"warning\n", 8)]
+    (directory / "end").write_text("0 1 2 3 0\n")
+    [seen] = run(read_logs([FollowedLogs(directory=str(directory), offsets=(10, 8))]))
+    assert [(piece.data, piece.end) for piece in seen.pieces] == [(b"", 10), (b"", 8)]
+    assert seen.script_over
 
 
 def test_another_reader_goes_on(directory):
     """The host remembers what was asked for last, which has surely arrived; nothing is skipped."""
     (directory / "output.log").write_bytes(b"0123456789")
-    run(read_logs([LogPosition(directory=str(directory), offset=4)]))
-    [piece] = run(read_logs([LogPosition(directory=str(directory))]))
-    assert (piece.start, piece.data) == (4, b"456789")
+    run(read_logs([FollowedLogs(directory=str(directory), offsets=(4, 0))]))
+    run(read_logs([FollowedLogs(directory=str(directory), offsets=(4, 0), remember=False)]))
+    [seen] = run(read_logs([FollowedLogs(directory=str(directory))]))
+    assert (out(seen).start, out(seen).data) == (4, b"456789")
 
 
-@pytest.mark.parametrize("remembered", ["", "nonsense", "-1", "$(touch pwned)"])
+@pytest.mark.parametrize("remembered", ["", "nonsense", "-1 -1", "$(touch pwned) 0", "1x 2"])
 def test_a_memory_that_was_damaged(directory, remembered):
     """The log is read from its beginning."""
     (directory / "output.log").write_bytes(b"all")
     (directory / "log_offset").write_text(remembered)
-    [piece] = run(read_logs([LogPosition(directory=str(directory))]))
-    assert (piece.start, piece.data) == (0, b"all")
+    [seen] = run(read_logs([FollowedLogs(directory=str(directory))]))
+    assert (out(seen).start, out(seen).data) == (0, b"all")
 
 
 def test_a_long_log_comes_in_pieces(directory):
-    """Each is bounded."""
+    """Each is bounded; so is any other file that is read."""
     text = b"".join(b"%07d\n" % number for number in range(40_000))
     (directory / "output.log").write_bytes(text)
     read = b""
     while len(read) < len(text):
-        [piece] = run(read_logs([LogPosition(directory=str(directory), offset=len(read))]))
-        assert 0 < len(piece.data) <= MAX_LOG_BYTES_PER_READ
-        assert piece.size == len(text)
-        read += piece.data
+        [seen] = run(read_logs([FollowedLogs(directory=str(directory), offsets=(len(read), 0))]))
+        assert 0 < len(out(seen).data) <= MAX_LOG_BYTES_PER_READ
+        assert out(seen).size == len(text)
+        position = LogPosition(path=f"{directory}/output.log", offset=len(read))
+        assert run(read_pieces([position])) == [out(seen)]
+        read += out(seen).data
     assert read == text
 
 
 def test_many_logs_in_one_round_trip(tmp_path):
     """In the order of the question; a log that is not there yet is empty."""
-    positions = []
+    jobs = []
     for number in range(5):
         (tmp_path / str(number)).mkdir()
         if number != 2:
             (tmp_path / str(number) / "output.log").write_text(f"log {number}")
-        positions.append(LogPosition(directory=str(tmp_path / str(number)), offset=0))
-    positions.append(LogPosition(directory="/nowhere", offset=0))
-    pieces = run(read_logs(positions))
+        jobs.append(FollowedLogs(directory=str(tmp_path / str(number)), offsets=(0, 0)))
+    jobs.append(FollowedLogs(directory="/nowhere", offsets=(0, 0), remember=False))
+    pieces = [out(seen) for seen in run(read_logs(jobs))]
     assert [piece.data for piece in pieces] == [b"log 0", b"log 1", b"", b"log 3", b"log 4", b""]
     assert [piece.size for piece in pieces] == [5, 5, 0, 5, 5, 0]
 
 
-@pytest.mark.parametrize("stdout", ["", "0 5 bG9n", "0 5 bG9n\n0 5", "0 5 bG9n\n0 5 bG9n\n0 5 bG9n", "x y z\n0 5 b"])
+@pytest.mark.parametrize(
+    "stdout",
+    ["", "-\n0 5 bG9n\n0 0 ", "-\n0 5 bG9n\n0 0 \n-\n0 5", "-\n0 5 bG9n\n" * 3, "-\nx y z\n0 0 \n-\n0 0 \n0 0 "],
+)
 def test_an_answer_of_another_form_is_unreadable(stdout):
     """A piece must never be taken for that of another job."""
     said = Answer(stdout=f"headnode:begin\n{stdout}\nheadnode:end:0\n".encode(), stderr=b"", exit_status=0)
-    two = [LogPosition(directory="/a", offset=0), LogPosition(directory="/b", offset=0)]
+    two = [FollowedLogs(directory="/a", offsets=(0, 0)), FollowedLogs(directory="/b", offsets=(0, 0))]
     with pytest.raises(UnreadableAnswer):
         drive_sync(read_logs(two), ScriptedTransport([said]).answer)
+    with pytest.raises(UnreadableAnswer):
+        drive_sync(read_pieces([LogPosition(path="/a", offset=0)]), ScriptedTransport([said]).answer)
 
 
 @pytest.mark.parametrize("value", [None, 7, "text", [1, 2], {"a": {"b": "ü"}}, ""])

@@ -24,7 +24,7 @@ OWNER = str(uuid.UUID(int=7))
 PLACE = JobPlace(
     work_directory="/w", deployment_id="d", labels=Labels(dag_id="d", run_id="r", task_id="t"), owner=OWNER
 )
-DIRECTORY = f"directory /w/d/tasks/x/{PLACE.key}\n"
+DIRECTORY = f"directory /w/d/tasks/x/{PLACE.key}\nkey {PLACE.key}\n"
 TIMED_OUT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
 
 
@@ -60,13 +60,14 @@ class Conversation:
 
 
 STEP, SQUEUE, SACCT = "submitting the job", "looking for the job in squeue", "looking for the job in sacct"
+MARKER = "looking for the job's own end marker"
 WRITE, CLOSE = "writing down the job's id", "closing a refused submission"
 
 
 def test_a_submission():
     """One step."""
     talk = Conversation(says(f"{DIRECTORY}submitted 4711\n"))
-    assert talk.run() == Submitted(job_id="4711", directory=f"/w/d/tasks/x/{PLACE.key}", adopted=False)
+    assert talk.run() == Submitted(job_id="4711", directory=f"/w/d/tasks/x/{PLACE.key}", key=PLACE.key, adopted=False)
     assert talk.steps == [STEP]
 
 
@@ -120,9 +121,10 @@ def test_an_unclear_answer_is_looked_up_in_accounting():
 
 def test_nothing_is_sent_again_before_a_request_under_way_must_have_arrived():
     """Both are asked, waited for, and asked again; only then is a second attempt made."""
-    talk = Conversation(refused(TIMED_OUT), says(), says(), says(), says(), says(f"{DIRECTORY}submitted 4712\n"))
+    nothing = [says()] * 5
+    talk = Conversation(refused(TIMED_OUT), *nothing, says(f"{DIRECTORY}submitted 4712\n"))
     assert talk.run().job_id == "4712"
-    assert talk.steps == [STEP, SQUEUE, SACCT, 3.0, SQUEUE, SACCT, STEP]
+    assert talk.steps == [STEP, SQUEUE, SACCT, 3.0, SQUEUE, SACCT, MARKER, STEP]
     assert b"resolved=1 " in talk._host.commands[-1].stdin
 
 
@@ -150,17 +152,21 @@ def test_a_cut_list_is_no_absence():
 
 
 def test_a_site_without_accounting():
-    """There the queue alone is asked."""
+    """There a short job that slurmctld has forgotten is known by the marker that it left."""
     disabled = says(stderr="Slurm accounting storage is disabled\n", status=1)
-    talk = Conversation(refused(TIMED_OUT), says(), disabled, says(), disabled, says(f"{DIRECTORY}submitted 1\n"))
+    silence = [says(), disabled, says(), disabled]
+    talk = Conversation(refused(TIMED_OUT), *silence, says(), says(f"{DIRECTORY}submitted 1\n"))
     assert talk.run().job_id == "1"
+    talk = Conversation(
+        refused(TIMED_OUT), *silence, says("0 1000 1003 4711 0\n"), says(), says(f"{DIRECTORY}adopted 4711\n")
+    )
+    assert talk.run().job_id == "4711"
+    assert talk.steps[-3:] == [MARKER, WRITE, STEP]
 
 
 def test_attempts_have_an_end():
     """The message names the tag to look for."""
-    answers = [
-        each for at in range(MAX_ATTEMPTS) for each in (refused(TIMED_OUT, at + 1), says(), says(), says(), says())
-    ]
+    answers = [each for at in range(MAX_ATTEMPTS) for each in (refused(TIMED_OUT, at + 1), *[says()] * 5)]
     with pytest.raises(OutcomeUnknown, match=f"headnode:{PLACE.key}"):
         Conversation(*answers).run()
 
@@ -203,6 +209,19 @@ def test_code_is_uploaded_where_it_is_missing():
     talk.run()
     assert talk.steps == [STEP, "uploading the code", STEP]
     assert base64.b64encode(b"archive") in talk._host.commands[1].stdin
+
+
+def test_code_that_was_staged_and_is_gone():
+    """It can't be sent from here: the message says what to do."""
+    with pytest.raises(CommandRefused, match=r"not in the connection's work directory any more.*clear the task"):
+        Conversation(says(f"{DIRECTORY}nocode\n")).run()
+
+
+@pytest.mark.parametrize("name", ["../up", ".hidden", "a b", "", "-x"])
+def test_files_with_other_names_are_refused(name):
+    """They lie beside the script and nowhere else."""
+    with pytest.raises(ValueError, match="must consist of letters"):
+        SubmitRequest(place=PLACE, script="#!/bin/bash\n", files={name: b""})
 
 
 @pytest.mark.parametrize(

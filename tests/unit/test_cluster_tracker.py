@@ -6,8 +6,9 @@ import contextlib
 import pytest
 
 from headnode.cluster.following import LOST_AFTER_SECONDS
+from headnode.cluster.outages import Service
 from headnode.cluster.tracker import JobOver, OutageBegan, OutageOver, StateSeen, Tracker
-from headnode.errors import ConnectionLost, HeadnodeError, JobLost, UnreadableAnswer
+from headnode.errors import ConnectionLost, HeadnodeError, JobLost, JobPendingTooLong, UnreadableAnswer
 from headnode.slurm.states import JobState
 from headnode.ssh.port import Answer
 
@@ -19,7 +20,10 @@ class PlayedHost:
 
     def __init__(self):
         self.queue = ""
+        self.queue_error = ""
         self.accounting = ""
+        self.accounting_error = ""
+        self.memory = "headnode:markers"
         self.asked = []
         self.closed = 0
 
@@ -27,10 +31,16 @@ class PlayedHost:
         """Answer one command."""
         await asyncio.sleep(0)
         self.asked.append(command.purpose)
-        said = {"asking squeue": self.queue, "asking sacct": self.accounting}[command.purpose]
+        said, stderr, status = {
+            "asking squeue": (self.queue, self.queue_error, bool(self.queue_error)),
+            "asking sacct": (self.accounting, self.accounting_error, bool(self.accounting_error)),
+            "asking for ended jobs": (self.memory, "", False),
+        }[command.purpose]
         if isinstance(said, Exception):
             raise said
-        return Answer(stdout=f"headnode:begin\n{said}\nheadnode:end:0\n".encode(), stderr=b"", exit_status=0)
+        said = f"1000\n{said}" if command.purpose == "asking squeue" and not stderr else said
+        framed = f"headnode:begin\n{said}\nheadnode:end:{int(status)}\n".encode()
+        return Answer(stdout=framed, stderr=stderr.encode(), exit_status=0)
 
     async def close(self):
         """Note that it was closed."""
@@ -68,12 +78,14 @@ def played(play):
 
 def running(*job_ids):
     """Return squeue's words for running jobs."""
-    return "".join(f"{job_id}|{job_id}|RUNNING|n1|a|b|None\n" for job_id in job_ids)
+    return "".join(f"{job_id}|RUNNING|n1|1|N/A|900|None|/x\n" for job_id in job_ids)
 
 
 def completed(*job_ids):
     """Return sacct's words for completed jobs."""
-    return "".join(f"{job_id}|COMPLETED|0:0|1|1|00:00:01||n1\n" for job_id in job_ids)
+    return "".join(
+        f"{job_id}|COMPLETED|0:0|1|1|00:00:01|||cpu=1,mem=1M,node=1||900|901|902|n1|/x\n" for job_id in job_ids
+    )
 
 
 async def next_of(events, kind):
@@ -146,13 +158,15 @@ def test_an_outage_is_told_and_waited_out():
         await next_of(events, StateSeen)
         host.queue = ConnectionLost("the host is down")
         assert "down" in str((await next_of(events, OutageBegan)).error)
-        host.queue = "7|7|RUNN"
+        host.queue = "7|RUNN"
         clock.now += 500
         await asyncio.sleep(0.1)
         host.queue = running(7)
-        assert (await next_of(events, OutageOver)).seconds >= 500
+        overs = [await next_of(events, OutageOver), await next_of(events, OutageOver)]
+        assert max(over.seconds for over in overs) >= 500
+        assert {over.service for over in overs} == {Service.SSH, Service.SLURMCTLD}
         host.queue = UnreadableAnswer("cut")
-        await next_of(events, OutageBegan)
+        assert (await next_of(events, OutageBegan)).service is Service.SLURMCTLD
         host.queue, host.accounting = "", completed(7)
         assert (await next_of(events, JobOver)).entry.state is JobState.COMPLETED
 
@@ -175,6 +189,94 @@ def test_each_has_a_tolerance_of_its_own():
             await next_of(other, JobOver)
         host.queue, host.accounting = "", completed(7)
         assert (await next_of(patient, JobOver)).entry.state is JobState.COMPLETED
+
+    played(play)
+
+
+def test_an_outage_of_accounting_is_one_by_itself():
+    """Jobs in the queue go on being followed; those that left it wait for accounting."""
+
+    async def play(host, clock, tracker):
+        host.queue = running(7, 8)
+        ended = tracker.follow("7", outage_tolerance_seconds=1e6)
+        goes_on = tracker.follow("8", outage_tolerance_seconds=1e6)
+        await next_of(ended, StateSeen)
+        await next_of(goes_on, StateSeen)
+        host.queue, host.accounting_error = running(8), "sacct: error: Problem talking to the database"
+        assert (await next_of(ended, OutageBegan)).service is Service.SLURMDBD
+        host.queue = running(8).replace("RUNNING", "COMPLETING")
+        assert (await next_of(goes_on, StateSeen)).job.state is JobState.COMPLETING
+        clock.now += 300
+        host.accounting_error, host.accounting = "", completed(7)
+        over = await next_of(ended, OutageOver)
+        assert over.service is Service.SLURMDBD
+        assert over.seconds >= 300
+        await next_of(ended, JobOver)
+
+    played(play)
+
+
+def test_without_accounting_slurmctld_and_the_jobs_marker_are_asked():
+    """Once it is known that there is no accounting, sacct is not asked again."""
+
+    async def play(host, _clock, tracker):
+        host.accounting_error = "Slurm accounting storage is disabled"
+        host.memory = "slurm_load_jobs error: Invalid job id specified\nheadnode:markers\n7 end 3 990 995 7 0\n"
+        events = tracker.follow("7", key="k", directory="/x", is_array=True, elements=1, outage_tolerance_seconds=60.0)
+        entry = (await next_of(events, JobOver)).entry
+        assert (entry.state, entry.exit_code, entry.source) == (JobState.FAILED, 3, "marker")
+        host.memory = "headnode:markers\n9 end 0 990 995 9 0\n"
+        again = tracker.follow("9", key="k", directory="/x", is_array=True, elements=1, outage_tolerance_seconds=60.0)
+        assert (await next_of(again, JobOver)).entry.state is JobState.COMPLETED
+        return host.asked
+
+    assert played(play).count("asking sacct") == 1
+
+
+def test_where_accounting_lags_for_long_the_jobs_own_marker_counts():
+    """Accounting may never hear of the end: the record was lost on its way."""
+
+    async def play(host, clock, tracker):
+        host.memory = "headnode:markers\n7 end 0 990 995 7 0\n"
+        events = tracker.follow("7", elements=1, outage_tolerance_seconds=1e9)
+        end = asyncio.create_task(next_of(events, JobOver))
+        while host.asked.count("asking sacct") < 3:  # noqa: ASYNC110 - the tracker's own pace
+            await asyncio.sleep(0.01)
+        assert "asking for ended jobs" not in host.asked
+        clock.now += LOST_AFTER_SECONDS / 10
+        assert (await end).entry.source == "marker"
+
+    played(play)
+
+
+def test_a_job_that_waits_for_too_long():
+    """Its reason is told, and that it is still there."""
+
+    async def play(host, _clock, tracker):
+        host.queue = "7|PENDING||N/A|N/A|400|JobHeldUser|/x\n"
+        patient = tracker.follow("7", max_pending_seconds=601.0, outage_tolerance_seconds=60.0)
+        await next_of(patient, StateSeen)
+        events = tracker.follow("7", max_pending_seconds=600.0, outage_tolerance_seconds=60.0)
+        with pytest.raises(JobPendingTooLong, match=r"waited in the queue for 600 s.*JobHeldUser"):
+            await next_of(events, JobOver)
+
+    played(play)
+
+
+def test_a_job_id_that_came_round_again():
+    """The job in the queue and the one in accounting are somebody else's: ours is gone from both."""
+
+    async def play(host, _clock, tracker):
+        host.queue, host.accounting = running(7), completed(7)
+        events = tracker.follow("7", key="ours", elements=1, outage_tolerance_seconds=1e9)
+        end = asyncio.create_task(next_of(events, JobOver))
+        while host.asked.count("asking sacct") < 3:  # noqa: ASYNC110 - the tracker's own pace
+            await asyncio.sleep(0.01)
+        assert not end.done()
+        host.accounting = completed(7) + completed(7).replace("COMPLETED|0:0", "FAILED|4:0").replace(
+            "/x", "/w/ours/work"
+        )
+        assert (await end).entry.exit_code == 4
 
     played(play)
 

@@ -8,9 +8,15 @@ from headnode.slurm.ends import job_error
 from headnode.slurm.states import JobState, phase_of
 
 
+def sacct(line):
+    """Return the line with the fields that the end does not depend on."""
+    *most, memory, nodes = line.split("|")
+    return "|".join([*most, memory, "1", "cpu=1,mem=1M,node=1", "0", "900", "901", "999", nodes, "/x"])
+
+
 def ended(line: str):
     """Return the entry in a line of sacct."""
-    return next(iter(parse_accounting(line).values()))
+    return next(iter(parse_accounting(sacct(line)).values()))
 
 
 def test_a_good_end_is_no_error():
