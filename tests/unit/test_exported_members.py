@@ -31,6 +31,7 @@ SPEC_FIELDS = {
     "gpus_per_node",
     "memory",
     "sbatch_options",
+    "components",
 }
 LABELS = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "try_number": 1}
 JOB = SlurmJobTrigger(

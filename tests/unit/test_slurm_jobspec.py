@@ -207,3 +207,54 @@ def test_any_value_is_taken_or_refused(fields: dict[str, Any]):
         return
     texts = [taken.job_name, *(value or "" for _, value in taken.directives())]
     assert all(unicodedata.category(character) != "Cc" for character in "".join(texts))
+
+
+def test_components_make_a_heterogeneous_job():
+    """Each has its own resources, and the whole job's partition, account, QOS and time limit where it gives none."""
+    whole = spec(
+        partition="cpu",
+        account="me",
+        time_limit="60",
+        memory="4G",
+        components=[{"partition": "gpu", "gpus_per_node": "2", "sbatch_options": {"time": "30"}}, {"ntasks": 8}],
+    )
+    assert whole.component_directives() == [
+        [("partition", "gpu"), ("account", "me"), ("gpus-per-node", "2"), ("time", "30")],
+        [("partition", "cpu"), ("account", "me"), ("time", "01:00:00"), ("ntasks", "8")],
+    ]
+    assert whole.requested()["components"][0] == {
+        "partition": "gpu",
+        "account": "me",
+        "gpus-per-node": "2",
+        "time": "30",
+    }
+    assert whole.requested()["mem"] == "4G"
+    assert "components" not in spec().requested()
+
+
+@pytest.mark.parametrize(
+    ("components", "words"),
+    [
+        ({"nodes": 1}, "must be a list of dicts"),
+        (["nodes"], "must be a list of dicts"),
+        ([{}, {"nodes": 0}], "component 2: nodes: "),
+        ([{"colour": "blue"}], "component 1: colour: "),
+        ([{"job_name": "x"}], "component 1: job_name: "),
+        ([{"partition": "a\n#SBATCH --account=theirs"}], "component 1: partition: "),
+        ([{"sbatch_options": {"output": "x"}}], "component 1: sbatch_options: 'output' is set by headnode itself"),
+        ([{"sbatch_options": ["x"]}], "component 1: sbatch_options: must be a dict"),
+        ([{"memory": "1G", "sbatch_options": {"mem": "1G"}}], "component 1: sbatch_options: 'mem' is already given"),
+        ([{"sbatch_options": {"array": "0-3"}}], "component 1: 'array' is for the whole job"),
+    ],
+)
+def test_a_component_that_cannot_be_right_is_refused_by_its_number(components: Any, words: str):
+    """By the same checks as the job itself."""
+    with pytest.raises(JobSpecError, match=words) as caught:
+        spec(components=components)
+    assert caught.value.field == "components"
+
+
+def test_an_array_has_no_components():
+    """Slurm refuses it, only later."""
+    with pytest.raises(JobSpecError, match="no arrays of heterogeneous jobs"):
+        spec(components=[{}], sbatch_options={"array": "0-3"})

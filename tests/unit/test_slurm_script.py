@@ -300,3 +300,28 @@ def test_whether_an_array_is_asked_for(fields: dict[str, object], *, asked: bool
 def test_how_many_elements_accounting_will_know(fields, count):
     """An array has as many as its indexes; of a heterogeneous job nothing is told."""
     assert expected_elements(parse_jobspec({"job_name": "x", **fields})) == count
+
+
+def test_components_come_after_the_whole_jobs_directives():
+    """Sbatch reads what follows ``hetjob`` as the next component's; the author's own lines are the first one's."""
+    spec = parse_jobspec(
+        {
+            "job_name": "x",
+            "script": "#!/bin/bash\n#SBATCH --nice=5\nsrun --het-group=0,1 hostname\n",
+            "memory": "1G",
+            "components": [{"partition": "gpu", "memory": "2G"}, {"nodes": 3}],
+        }
+    )
+    lines = render_script(spec).splitlines()
+    assert lines[1 : lines.index("")] == [
+        "#SBATCH --job-name=x",
+        "#SBATCH --mem=1G",
+        "#SBATCH --nice=5",
+        "#SBATCH hetjob",
+        "#SBATCH --partition=gpu",
+        "#SBATCH --mem=2G",
+        "#SBATCH hetjob",
+        "#SBATCH --nodes=3",
+    ]
+    assert expected_elements(spec) == 3
+    assert not asks_for_array(spec)

@@ -22,6 +22,11 @@ def parse_operator_dependencies(task: Any) -> Dependencies:
     options = getattr(task, "sbatch_options", None)
     if dependencies and isinstance(options, dict) and "dependency" in options:
         raise JobSpecError("depends_on", "and sbatch_options 'dependency' are both given; give one of them")
+    if dependencies.singleton and getattr(task, "components", None):
+        # All components have the job's name: tried with Slurm 22.05, they wait for each other for ever.
+        raise JobSpecError(
+            "depends_on", "'singleton' can't be met by a heterogeneous job, whose components share a name"
+        )
     return dependencies
 
 

@@ -45,6 +45,9 @@ class SlurmJobOperator(BaseOperator):
     :param nodes: and ``ntasks``, ``ntasks_per_node``, ``cpus_per_task``, ``gpus_per_node``: counts
     :param memory: for each node, e.g. ``8G``
     :param sbatch_options: anything else that sbatch knows, by its long name; True for an option without a value
+    :param components: further components of a heterogeneous job, each a dict of resources (``partition`` to ``memory``
+        above, and ``sbatch_options``); the fields above are component 0, in which the command runs. A component has
+        the job's own partition, account, QOS and time limit where it gives none
     :param setup: shell lines before the command
     :param env: environment variables of the job
     :param code: a folder beside the DAG file that travels with the job, at most 256 KiB when packed
@@ -79,6 +82,7 @@ class SlurmJobOperator(BaseOperator):
         gpus_per_node: int | str | None = None,
         memory: str | None = None,
         sbatch_options: Mapping[str, str | int | bool | None] | None = None,
+        components: Sequence[Mapping[str, Any]] | None = None,
         setup: str | None = None,
         env: Mapping[str, str | int | float] | None = None,
         code: str | None = None,
@@ -103,6 +107,7 @@ class SlurmJobOperator(BaseOperator):
         self.gpus_per_node = gpus_per_node
         self.memory = memory
         self.sbatch_options = dict(sbatch_options) if sbatch_options else None
+        self.components = [dict(each) for each in components] if components else None
         self.setup = setup
         self.env = dict(env) if env else None
         self.code = code

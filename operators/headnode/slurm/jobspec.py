@@ -28,6 +28,22 @@ OWNED_OPTIONS: Final = frozenset(
         "quiet",
     }
 )
+# Options of sbatch that are fields here.
+_FIELDS: Final = {
+    "partition": "partition",
+    "account": "account",
+    "qos": "qos",
+    "time": "time_limit",
+    "nodes": "nodes",
+    "ntasks": "ntasks",
+    "ntasks-per-node": "ntasks_per_node",
+    "cpus-per-task": "cpus_per_task",
+    "gpus-per-node": "gpus_per_node",
+    "mem": "memory",
+}
+#: What a component of a heterogeneous job takes from the job itself where it does not say otherwise.
+INHERITED: Final = ("partition", "account", "qos", "time_limit")
+_OF_THE_WHOLE_JOB: Final = frozenset({"array", "dependency", "begin", "requeue", "no-requeue", "signal", "hold"})
 MAX_JOB_NAME_LENGTH: Final = 200
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -125,16 +141,11 @@ Word = Annotated[str, AfterValidator(_word)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_count)]
 
 
-class JobSpec(BaseModel):
-    """What a job asks for. Numbers are counts; ``memory`` is per node with a unit (``8G``)."""
+class Resources(BaseModel):
+    """What is asked for the job, or for one component of it. Numbers are counts; ``memory`` is per node (``8G``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    job_name: Annotated[str, AfterValidator(_job_name)]
-    command: list[Text] | Text | None = None
-    script: Text | None = None
-    setup: Text | None = None
-    env: Annotated[dict[str, str], BeforeValidator(_environment)] = {}
     partition: Word | None = None
     account: Word | None = None
     qos: Word | None = None
@@ -168,6 +179,37 @@ class JobSpec(BaseModel):
         """Return the directives as the record keeps them."""
         return {name: True if value is None else value for name, value in self.directives()}
 
+
+class JobSpec(Resources):
+    """What a job asks for, and what it runs.
+
+    ``components`` make it a heterogeneous job: the job's own resources are component 0, where its script runs, and
+    each further one has its own. Of a component, the fields in ``INHERITED`` are the job's where they are not given.
+    """
+
+    job_name: Annotated[str, AfterValidator(_job_name)]
+    command: list[Text] | Text | None = None
+    script: Text | None = None
+    setup: Text | None = None
+    env: Annotated[dict[str, str], BeforeValidator(_environment)] = {}
+    components: list[Resources] = []
+
+    def component_directives(self) -> list[list[tuple[str, str | None]]]:
+        """Return the options of each further component, as ``directives`` does for the first."""
+        own = {name: getattr(self, name) for name in INHERITED}
+        return [
+            each.model_copy(update={name: value for name, value in own.items() if not _gives(each, name)}).directives()
+            for each in self.components
+        ]
+
+    def requested(self) -> dict[str, Any]:
+        """Return the directives as the record keeps them."""
+        components = [
+            {name: True if value is None else value for name, value in directives}
+            for directives in self.component_directives()
+        ]
+        return super().requested() | ({"components": components} if components else {})
+
     @property
     def is_array(self) -> bool:
         """Whether sbatch makes a job array of it."""
@@ -186,26 +228,46 @@ def parse_jobspec(fields: Mapping[str, Any]) -> JobSpec:
     for name in ("command", "script"):
         if fields.get(name) is not None and not fields[name]:
             raise JobSpecError(name, "is empty, so that the job would do nothing")
-    options = fields.get("sbatch_options") or {}
-    _refuse_doubles(fields, options)
+    _refuse_doubles(fields)
+    _check_components(fields)
     try:
         return JobSpec.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else "job"
-        raise JobSpecError(field, first["msg"].removeprefix("Value error, ")) from error
+        problem = first["msg"].removeprefix("Value error, ")
+        if field == "components" and len(first["loc"]) > 1:
+            problem = f"component {first['loc'][1] + 1}: {': '.join(map(str, first['loc'][2:]))}: {problem}"
+        raise JobSpecError(field, problem) from error
 
 
-def _refuse_doubles(fields: Mapping[str, Any], options: Any) -> None:
+def _gives(component: Resources, name: str) -> bool:
+    option = next((option for option, field in _FIELDS.items() if field == name), name)
+    return getattr(component, name) is not None or option in component.sbatch_options
+
+
+def _check_components(fields: Mapping[str, Any]) -> None:
+    components = fields.get("components")
+    if not components:
+        return
+    if not isinstance(components, list | tuple) or not all(isinstance(each, Mapping) for each in components):
+        raise JobSpecError("components", f"must be a list of dicts, one for each further component, not {components!r}")
+    if "array" in (fields.get("sbatch_options") or {}):
+        raise JobSpecError("components", "can't be given for a job array; Slurm knows no arrays of heterogeneous jobs")
+    for number, each in enumerate(components, start=1):
+        try:
+            _refuse_doubles(each)
+        except JobSpecError as error:
+            raise JobSpecError("components", f"component {number}: {error}") from error
+        if whole := sorted(_OF_THE_WHOLE_JOB & set(each.get("sbatch_options") or {})):
+            raise JobSpecError("components", f"component {number}: {whole[0]!r} is for the whole job")
+
+
+def _refuse_doubles(fields: Mapping[str, Any]) -> None:
+    options = fields.get("sbatch_options") or {}
     if not isinstance(options, Mapping):
         raise JobSpecError("sbatch_options", f"must be a dict of long option names, not {options!r}")
-    doubles = {"partition", "account", "qos", "nodes", "ntasks"} | {
-        "ntasks-per-node",
-        "cpus-per-task",
-        "gpus-per-node",
-    }
-    names = {**{name: name.replace("-", "_") for name in doubles}, "time": "time_limit", "mem": "memory"}
-    for option, field in names.items():
+    for option, field in _FIELDS.items():
         if option in options and fields.get(field) is not None:
             raise JobSpecError("sbatch_options", f"{option!r} is already given as {field}={fields[field]!r}")
     # Fatal from Slurm 26.05 on (src/common/slurm_opt.c), and ambiguous before.

@@ -104,6 +104,8 @@ def render_script(spec: JobSpec, *, checkpoint: bool = False) -> str:
     lines = [shebang, *(render_directive(name, value) for name, value in directives)]
     if author_directives.strip():
         lines.append(author_directives.rstrip("\n"))
+    for component in spec.component_directives():
+        lines += ["#SBATCH hetjob", *(render_directive(name, value) for name, value in component)]
     lines += ["", _PROLOGUE.rstrip("\n")]
     if checkpoint:
         lines.append(_CHECKPOINT.rstrip("\n"))
@@ -142,6 +144,8 @@ def expected_elements(spec: JobSpec) -> int | None:
     """Return how many elements (1 for a plain job) Slurm will account for, None where that can't be told."""
     if spec.script and _HETEROGENEOUS.search(_split_author_script(spec.script)[0]):
         return None
+    if spec.components:
+        return 1 + len(spec.components)
     indexes = _array_indexes(spec)
     return 1 if indexes is None else count_elements(indexes)
 

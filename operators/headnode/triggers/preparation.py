@@ -31,6 +31,7 @@ SPEC_FIELDS: Final = (
     "gpus_per_node",
     "memory",
     "sbatch_options",
+    "components",
 )
 
 
