@@ -7,7 +7,6 @@ with its result.
 import asyncio
 import contextlib
 import os
-import random
 import tempfile
 import time
 import uuid
@@ -265,7 +264,7 @@ class Tasks:
             except HeadnodeError as error:
                 if not error.retryable or time.monotonic() > deadline:
                     raise
-            await asyncio.sleep(self.durations.poll * random.uniform(0.75, 1.25))
+            await asyncio.sleep(self.durations.poll)
 
     def _ssh(self, port):
         return SSHSettings(

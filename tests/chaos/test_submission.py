@@ -53,7 +53,7 @@ def test_sbatch_is_slow_to_answer(chaos_cluster, tasks, durations):
     tasks.new()
 
     async def again(tracker):
-        while not broken.hits():
+        while not broken.hits():  # noqa: ASYNC110 - another process makes them
             await asyncio.sleep(0.05)
         return await tracker.run(submit(tasks.attempts[0].request, settle_seconds=durations.settle))
 
@@ -67,7 +67,7 @@ def test_sbatch_is_slow_to_answer(chaos_cluster, tasks, durations):
 
 async def _submitted(tasks):
     """Wait until the cluster has a job for each attempt."""
-    while len(tasks.cluster.run("squeue", "-h", "-o", "%i").stdout.split()) < len(tasks.attempts):
+    while len(tasks.cluster.run("squeue", "-h", "-o", "%i").stdout.split()) < len(tasks.attempts):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
 
 

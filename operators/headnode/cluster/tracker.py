@@ -196,6 +196,9 @@ class Tracker:
             raise
         else:
             self._answered(Service.SSH, subscriptions)
+            # Last, so that who waits hears of an outage's end before the job's.
+            for each in subscriptions:
+                self._close(each)
         self._interval = next_interval(
             self._interval,
             changed=changed,
@@ -218,8 +221,6 @@ class Tracker:
         await self._read_logs(subscriptions)
         for each, seen in verdicts:
             changed |= self._see(each, seen) or each.ended is not None
-        for each in subscriptions:
-            self._close(each)
         return changed
 
     async def _queue(self, subscriptions: Sequence[Subscription]) -> QueueSnapshot | None:
