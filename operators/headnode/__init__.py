@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from headnode.sensors.partition import SlurmPartitionSensor
     from headnode.sensors.remote_path import RemotePathSensor
     from headnode.sensors.slurm_job import SlurmJobSensor
+    from headnode.slurm.policy import ExcludeNode, MoreMemory, Resubmit
     from headnode.triggers.slurm_job import SlurmJobTrigger
 
 __all__ = [
+    "ExcludeNode",
+    "MoreMemory",
     "NoMaintenanceSensor",
     "RemotePathEventTrigger",
     "RemotePathSensor",
+    "Resubmit",
     "SlurmHook",
     "SlurmJobOperator",
     "SlurmJobSensor",
@@ -33,9 +37,12 @@ __all__ = [
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "ExcludeNode": "headnode.slurm.policy",
+    "MoreMemory": "headnode.slurm.policy",
     "NoMaintenanceSensor": "headnode.sensors.maintenance",
     "RemotePathEventTrigger": "headnode.assets.remote_path",
     "RemotePathSensor": "headnode.sensors.remote_path",
+    "Resubmit": "headnode.slurm.policy",
     "SlurmHook": "headnode.hooks.slurm",
     "SlurmJobOperator": "headnode.operators.slurm_job",
     "SlurmJobSensor": "headnode.sensors.slurm_job",

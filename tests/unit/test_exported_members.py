@@ -69,11 +69,24 @@ STORED = {
             "push_result",
             "outage_tolerance_seconds",
             "depends_on",
+            "code_sha256",
+            "policy",
+            "max_pending_seconds",
+            "adopt_owners",
         },
     ),
     "headnode.triggers.slurm_job_start.SlurmJobStartTrigger": (
         START,
-        {"slurm_conn_id", "templated", "push_result", "outage_tolerance_seconds", "depends_on", *SPEC_FIELDS},
+        {
+            "slurm_conn_id",
+            "templated",
+            "push_result",
+            "outage_tolerance_seconds",
+            "depends_on",
+            "policy",
+            "max_pending_seconds",
+            *SPEC_FIELDS,
+        },
     ),
     "headnode.triggers.job_end.SlurmJobEndTrigger": (
         END,
@@ -93,9 +106,12 @@ STORED = {
 def test_public_names():
     """The package offers these names, each of which can be loaded."""
     assert headnode.__all__ == [
+        "ExcludeNode",
+        "MoreMemory",
         "NoMaintenanceSensor",
         "RemotePathEventTrigger",
         "RemotePathSensor",
+        "Resubmit",
         "SlurmHook",
         "SlurmJobOperator",
         "SlurmJobSensor",

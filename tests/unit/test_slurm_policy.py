@@ -8,18 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnode.errors import JobSpecError
-from headnode.slurm.policy import (
-    End,
-    ExcludeNode,
-    FailurePolicy,
-    GiveUp,
-    MoreMemory,
-    Resubmission,
-    Resubmit,
-    decide,
-    end_of,
-)
+from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
 from headnode.slurm.record import Submission, Usage
+from headnode.slurm.resubmission import End, GiveUp, Resubmission, decide, end_of
 from headnode.slurm.states import JobState, Phase, phase_of
 
 ALL = FailurePolicy(on_out_of_memory=MoreMemory(), on_timeout=Resubmit(), on_node_fail=ExcludeNode())

@@ -17,15 +17,17 @@ from headnode.hooks.connection import load_settings
 from headnode.hooks.deployment import deployment_id
 from headnode.hooks.slurm import SlurmHook
 from headnode.links.slurm_job import SlurmJobLink
+from headnode.operators.adoption import forget_owners, leave_job_to_next_try, owners_to_adopt
 from headnode.operators.code_archive import pack_code, resolve_code_folder
 from headnode.operators.dependencies import check_dependencies, parse_operator_dependencies
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
-from headnode.slurm.jobspec import parse_jobspec
+from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
 from headnode.slurm.time_limits import render_time_limit
 from headnode.templated import drop_templated, is_templated
 from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
-from headnode.triggers.preparation import SPEC_FIELDS, labels_of, prepare_trigger
+from headnode.triggers.preparation import SPEC_FIELDS, describe_job, labels_of, prepare_trigger
+from headnode.triggers.reporting import describe_cancelled
 from headnode.triggers.slurm_job import SlurmJobTrigger
 
 
@@ -55,8 +57,20 @@ class SlurmJobOperator(BaseOperator):
         once: a task's id, the task itself, a list of them (``afterok``), or lists by kind (``afterok``, ``afterany``,
         ``aftercorr``, ``afternotok``; ``singleton`` is True). Leave out ``>>`` between them, which would wait for the
         other task's end first. Of a mapped task, the instance with the same map index counts
-    :param start_from_trigger: start in the triggerer, without a worker; refused where something would be lost
-    :param outage_tolerance: how long the cluster may be silent before the task fails
+    :param on_out_of_memory: ``MoreMemory(...)``: after OUT_OF_MEMORY submit again with more memory
+    :param on_timeout: ``Resubmit(...)``: after TIMEOUT submit again, by default to go on from a checkpoint: the job
+        gets the signal USR1 some time before its end, saves what it needs into the directory ``$HEADNODE_CHECKPOINT``
+        and ends with exit code 75; started again, it finds its files there. A command given as a list gets the signal
+        itself, and any exit code of it but 0 will do after that; a command as text and a script are shell text, whose
+        own ``trap ... USR1`` must do all this. ``docs/checkpoints.md`` is the whole contract, with an example
+    :param on_node_fail: ``ExcludeNode(...)``: after NODE_FAIL or BOOT_FAIL submit again without the failed nodes
+    :param max_pending: how long a job may wait in Slurm's queue before it is cancelled and the task fails
+    :param start_from_trigger: start in the triggerer, without a worker; refused where something would be lost. A job
+        that an outage of the cluster has left behind is not taken over by the next try then, but cancelled
+    :param outage_tolerance: how long the cluster may be silent before the task fails; the next try takes its job over
+
+    A submission after a failure is part of the same try: it is no retry of Airflow's, and its reason is in the log and
+    in the record. The job finds its number, from 1, in ``$HEADNODE_SUBMISSION``.
     """
 
     template_fields: Sequence[str] = (*SPEC_FIELDS, "slurm_conn_id", "code")
@@ -87,6 +101,10 @@ class SlurmJobOperator(BaseOperator):
         env: Mapping[str, str | int | float] | None = None,
         code: str | None = None,
         depends_on: Any = None,
+        on_out_of_memory: MoreMemory | None = None,
+        on_timeout: Resubmit | None = None,
+        on_node_fail: ExcludeNode | None = None,
+        max_pending: timedelta | None = None,
         start_from_trigger: bool = False,
         outage_tolerance: timedelta = timedelta(hours=24),
         **kwargs: Any,
@@ -113,6 +131,10 @@ class SlurmJobOperator(BaseOperator):
         self.code = code
         self.outage_tolerance = outage_tolerance
         self.depends_on = depends_on
+        self.on_out_of_memory = on_out_of_memory
+        self.on_timeout = on_timeout
+        self.on_node_fail = on_node_fail
+        self.max_pending = max_pending
         self._templated = self._check_literals()
         if start_from_trigger:
             self._start_in_triggerer()
@@ -121,13 +143,14 @@ class SlurmJobOperator(BaseOperator):
         """Check the rendered fields, pack the code and hand the job to the triggerer."""
         try:
             check_dependencies(self, self._dependencies, context["dag"])
-            trigger = self._trigger(context)
+            trigger = self._trigger(context, owners_to_adopt(context))
         except HeadnodeError as error:
             raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
         self.log.info("the batch script:\n%s", trigger.script)
+        forget_owners(context)
         self.defer(trigger=trigger, method_name="resume", timeout=self.execution_timeout)
 
-    def resume(self, context: Context, event: Outcome) -> Any:  # noqa: ARG002 - Airflow's signature
+    def resume(self, context: Context, event: Outcome) -> Any:
         """Return the job's result, or raise what went wrong.
 
         Raises:
@@ -136,6 +159,7 @@ class SlurmJobOperator(BaseOperator):
         """
         if event["status"] == "success":
             return event["result"]
+        leave_job_to_next_try(context, event, self.log, starts_in_trigger=bool(self.start_from_trigger))
         raise to_airflow(error_in(event), name=event["error"])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -150,14 +174,18 @@ class SlurmJobOperator(BaseOperator):
         known, templated = drop_templated(fields)
         try:
             self._dependencies = parse_operator_dependencies(self)
-            parse_jobspec({**known, "job_name": known.get("job_name") or "rendered later"})
+            self._policy = FailurePolicy(
+                on_out_of_memory=self.on_out_of_memory, on_timeout=self.on_timeout, on_node_fail=self.on_node_fail
+            )
+            describe_job({**known, "job_name": known.get("job_name") or "rendered later"}, self._policy)
+            _check_max_pending(self.max_pending)
             if self.code is not None and not is_templated(self.code) and (dag := self._dag) is not None:
                 resolve_code_folder(self.code, dag.fileloc)
         except JobSpecError as error:
             raise _named(error, self.task_id) from error
         return templated
 
-    def _trigger(self, context: Context) -> SlurmJobTrigger:
+    def _trigger(self, context: Context, adopt_owners: list[str]) -> SlurmJobTrigger:
         return prepare_trigger(
             {name: getattr(self, name) for name in SPEC_FIELDS},
             templated=self._templated,
@@ -169,7 +197,14 @@ class SlurmJobOperator(BaseOperator):
             push_result=self.do_xcom_push,
             outage_tolerance_seconds=self.outage_tolerance.total_seconds(),
             depends_on=self._dependencies.to_json() or None,
+            policy=self._policy,
+            max_pending_seconds=self._max_pending_seconds,
+            adopt_owners=adopt_owners,
         )
+
+    @property
+    def _max_pending_seconds(self) -> float | None:
+        return self.max_pending.total_seconds() if self.max_pending is not None else None
 
     def _start_in_triggerer(self) -> None:
         fields = {name: getattr(self, name) for name in SPEC_FIELDS}
@@ -188,6 +223,8 @@ class SlurmJobOperator(BaseOperator):
                 "push_result": self.do_xcom_push,
                 "outage_tolerance_seconds": self.outage_tolerance.total_seconds(),
                 "depends_on": self._dependencies.to_json() or None,
+                "policy": self._policy.to_json() or None,
+                "max_pending_seconds": self._max_pending_seconds,
                 **{name: value for name, value in fields.items() if value is not None},
             },
             next_method="resume",
@@ -203,13 +240,18 @@ class SlurmJobOperator(BaseOperator):
                 labels=labels_of(context["ti"]),
                 owner=str(context["ti"].id),
             )
-            job_id = hook.run(withdraw(place))
+            cancelled = hook.run(withdraw(place))
         except HeadnodeError as error:
             self.log.error("the job could not be cancelled, look at the cluster: %s", error)  # noqa: TRY400
         else:
-            self.log.info("job %s is cancelled", job_id) if job_id else self.log.info("no job was left to cancel")
+            self.log.info("%s", describe_cancelled(cancelled))
         finally:
             hook.transport.close()
+
+
+def _check_max_pending(value: Any) -> None:
+    if value is not None and not (isinstance(value, timedelta) and value > timedelta(0)):
+        raise JobSpecError("max_pending", f"{value!r} is no positive timedelta")
 
 
 def _named(error: HeadnodeError, task_id: str) -> HeadnodeError:

@@ -11,20 +11,29 @@ from headnode.slurm.accounting import AccountingEntry
 from headnode.slurm.states import JobState, Phase, phase_of
 
 _ENDS: Final[dict[JobState, tuple[type[JobError], str]]] = {
-    JobState.TIMEOUT: (JobTimedOut, "give it a longer time_limit, or let it write checkpoints and go on from them"),
+    JobState.TIMEOUT: (
+        JobTimedOut,
+        "give it a longer time_limit, or let it go on from checkpoints with on_timeout=Resubmit()",
+    ),
     JobState.DEADLINE: (JobTimedOut, "its deadline passed before it was done"),
-    JobState.OUT_OF_MEMORY: (JobOutOfMemory, "give it more memory"),
+    JobState.OUT_OF_MEMORY: (JobOutOfMemory, "give it more memory, or on_out_of_memory=MoreMemory()"),
     JobState.CANCELLED: (JobCancelled, "somebody cancelled it with scancel"),
     JobState.PREEMPTED: (JobCancelled, "a job of higher priority took its nodes and it was not requeued"),
-    JobState.NODE_FAIL: (NodeFailed, "a node broke under it; running it again may help"),
-    JobState.BOOT_FAIL: (NodeFailed, "a node did not start; running it again may help"),
+    JobState.NODE_FAIL: (
+        NodeFailed,
+        "a node broke under it; running it again, or on_node_fail=ExcludeNode(), may help",
+    ),
+    JobState.BOOT_FAIL: (NodeFailed, "a node did not start; running it again, or on_node_fail=ExcludeNode(), may help"),
 }
 
 
-def job_error(entry: AccountingEntry, *, where: str, log_tail: Sequence[str] = ()) -> JobError | None:
+def job_error(
+    entry: AccountingEntry, *, where: str, log_tail: Sequence[str] = (), not_again: str | None = None
+) -> JobError | None:
     """Return the error that the job's end is, or None where it ended well.
 
-    ``where`` names the cluster in the message, ``log_tail`` are the last lines that the job wrote.
+    ``where`` names the cluster in the message, ``log_tail`` are the last lines that the job wrote, ``not_again`` is why
+    a policy that could have submitted it once more has not.
     """
     if phase_of(entry.state) is Phase.SUCCEEDED:
         return None
@@ -40,6 +49,8 @@ def job_error(entry: AccountingEntry, *, where: str, log_tail: Sequence[str] = (
     if entry.nodes:
         parts.append(f"on {entry.nodes}")
     message = f"{' '.join(parts)}: {advice}"
+    if not_again:
+        message += f". It is not submitted again: {not_again}"
     if log_tail:
         message += "\nThe last lines of its log:\n" + "\n".join(f"  {line}" for line in log_tail)
     return kind(message)

@@ -20,6 +20,7 @@ RUN_AGAIN: Final = 75
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:;/@%+=~\[\]&|*-]+")
 _SHELL = re.compile(r"#!\s*/(?:usr/)?(?:bin/)?(?:env\s+)?(?:/?(?:bin/)?)(?:ba|da|k|z)?sh\b.*")
 _ARRAY_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:--array\b|-a)[=\s]*(?P<indexes>\S*)", re.MULTILINE)
+_AUTHOR_OPTION = re.compile(r"^#SBATCH\s+(?:--(mem|mem-per-cpu|mem-per-gpu|exclude)[=\s]|-x)\s*(\S+)", re.MULTILINE)
 _HETEROGENEOUS = re.compile(r"^#SBATCH\s+hetjob\b", re.MULTILINE)
 
 # The last word of a script is its exit code, in a file beside it: sites without accounting know no other. bash runs
@@ -148,6 +149,14 @@ def expected_elements(spec: JobSpec) -> int | None:
         return 1 + len(spec.components)
     indexes = _array_indexes(spec)
     return 1 if indexes is None else count_elements(indexes)
+
+
+def author_options(spec: JobSpec) -> dict[str, str]:
+    """Return the memory and the excluded nodes that the directives of the author's script ask for, by long names."""
+    if not spec.script:
+        return {}
+    directives = _AUTHOR_OPTION.findall(_split_author_script(spec.script)[0])
+    return {name or "exclude": str(value).strip("\"'") for name, value in directives}
 
 
 def _array_indexes(spec: JobSpec) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, TypedDict
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -20,6 +21,7 @@ class Outcome(TypedDict):
     error: str | None  # the class's name in headnode.errors
     message: str | None
     kind: str | None  # of a CommandRefused
+    owners: list[str]  # the task instances whose job a failed try may have left on the cluster
 
 
 _FINAL: Final = (
@@ -30,16 +32,22 @@ _FINAL: Final = (
     errors.OutcomeUnknown,
     errors.JobLost,
     errors.DependencyFailed,
+    errors.TransferRefused,
 )
 
 
 def success(result: Any, record: dict[str, Any] | None) -> Outcome:
     """Return the outcome of a job that ended well."""
-    return Outcome(status="success", result=result, record=record, error=None, message=None, kind=None)
+    return Outcome(status="success", result=result, record=record, error=None, message=None, kind=None, owners=[])
 
 
-def failure(error: HeadnodeError, *, about: str, record: dict[str, Any] | None = None) -> Outcome:
-    """Return the outcome of an error; ``about`` names the task and the connection in its message."""
+def failure(
+    error: HeadnodeError, *, about: str, record: dict[str, Any] | None = None, owners: Sequence[str] = ()
+) -> Outcome:
+    """Return the outcome of an error; ``about`` names the task and the connection in its message.
+
+    ``owners`` are the task instances that may have submitted: this try's, and those whose jobs it was to take over.
+    """
     return Outcome(
         status="failed",
         result=None,
@@ -47,7 +55,15 @@ def failure(error: HeadnodeError, *, about: str, record: dict[str, Any] | None =
         error=type(error).__name__,
         message=f"{about}: {error}",
         kind=getattr(error, "kind", None),
+        owners=list(owners),
     )
+
+
+def may_have_left_a_job(outcome: Outcome) -> bool:
+    """Whether a try ended because the cluster could not be asked, so that its job may still wait or run."""
+    if not outcome.get("owners") or outcome["error"] == "Superseded":
+        return False
+    return not isinstance(error_in(outcome), errors.JobError | CommandRefused)
 
 
 def error_in(outcome: Outcome) -> HeadnodeError:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from headnode.slurm.jobspec import parse_jobspec
+from headnode.errors import JobSpecError
+from headnode.slurm.jobspec import JobSpec, parse_jobspec
+from headnode.slurm.policy import FailurePolicy
 from headnode.slurm.record import Labels
-from headnode.slurm.script import asks_for_array, expected_elements, render_script
+from headnode.slurm.script import asks_for_array, author_options, expected_elements, render_script
 from headnode.ssh.settings import ClusterSettings
 from headnode.templated import empty_as_none
 from headnode.triggers.slurm_job import SlurmJobTrigger
@@ -46,6 +48,22 @@ def labels_of(ti: Any) -> Labels:
     )
 
 
+def describe_job(fields: Mapping[str, Any], policy: FailurePolicy) -> JobSpec:
+    """Return the checked description of a job that is warned before its time is up, where its policy wants that.
+
+    Raises:
+        JobSpecError: a field can't be right, or does not go with the policy.
+    """
+    options = fields.get("sbatch_options")
+    if policy.on_timeout is not None and policy.wants_checkpoint and isinstance(options or {}, Mapping):
+        if "signal" in (options or {}):
+            raise JobSpecError("sbatch_options", "'signal' is set by on_timeout=Resubmit(), see its signal_seconds")
+        fields = {**fields, "sbatch_options": {**(options or {}), **policy.on_timeout.sbatch_options()}}
+    spec = parse_jobspec(fields)
+    policy.check(spec)
+    return spec
+
+
 def prepare_trigger(
     fields: Mapping[str, Any],
     *,
@@ -58,6 +76,9 @@ def prepare_trigger(
     push_result: bool,
     outage_tolerance_seconds: float,
     depends_on: dict[str, Any] | None = None,
+    policy: FailurePolicy | None = None,
+    max_pending_seconds: float | None = None,
+    adopt_owners: Sequence[str] = (),
 ) -> SlurmJobTrigger:
     """Return the trigger for the rendered ``fields``; ``templated`` names those that were templates.
 
@@ -68,8 +89,9 @@ def prepare_trigger(
     given["job_name"] = given.get("job_name") or f"{ti.dag_id}.{ti.task_id}"
     if settings.account and not given.get("account") and "account" not in (given.get("sbatch_options") or {}):
         given["account"] = settings.account
-    spec = parse_jobspec(given)
-    script = render_script(spec)
+    policy = policy or FailurePolicy()
+    spec = describe_job(given, policy)
+    script = render_script(spec, checkpoint=policy.wants_checkpoint)
     return SlurmJobTrigger(
         slurm_conn_id=settings.ssh.conn_id,
         owner=str(ti.id),
@@ -77,7 +99,7 @@ def prepare_trigger(
         script=script,
         job_name=spec.job_name,
         script_sha256=hashlib.sha256(script.encode()).hexdigest(),
-        requested=spec.requested(),
+        requested={**spec.requested(), **author_options(spec)},
         deployment_id=deployment_id,
         code=base64.b64encode(code).decode() if code is not None else None,
         is_array=asks_for_array(spec),
@@ -86,4 +108,7 @@ def prepare_trigger(
         push_result=push_result,
         outage_tolerance_seconds=outage_tolerance_seconds,
         depends_on=depends_on,
+        policy=policy.to_json() or None,
+        max_pending_seconds=max_pending_seconds,
+        adopt_owners=list(adopt_owners),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -98,6 +99,13 @@ def describe_usage(entry: AccountingEntry) -> str:
     usage = usage_table(entry.usage, nodes=shorten_nodes(entry.nodes))
     elements = f" in {entry.elements} elements" if entry.elements > 1 else ""
     return f"job {entry.job_id} ended as {entry.state_word}{elements} and used\n{usage}"
+
+
+def describe_cancelled(job_ids: Sequence[str]) -> str:
+    """Return one line for the log about the jobs that were cancelled."""
+    if not job_ids:
+        return "no job was left to cancel"
+    return f"job {job_ids[0]} is cancelled" if len(job_ids) == 1 else f"jobs {', '.join(job_ids)} are cancelled"
 
 
 def with_state(record: JobRecord, job: Followed) -> JobRecord:

@@ -1,18 +1,23 @@
-"""The trigger that hands one job to the cluster and follows it to its end, for a deferred task."""
+"""The trigger that hands one job to the cluster and follows it to its end, submission after submission."""
 
 from __future__ import annotations
 
 import base64
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from headnode.cluster.cancellation import withdraw
 from headnode.cluster.logs import read_result
+from headnode.cluster.place import JobPlace
 from headnode.cluster.submission import SubmitRequest, Submitted
 from headnode.cluster.tracker import JobOver, LogSeen, OutageBegan, OutageOver, StateSeen, Tracker
+from headnode.errors import HeadnodeError, JobPendingTooLong
 from headnode.slurm.accounting import AccountingEntry
 from headnode.slurm.ends import job_error
+from headnode.slurm.policy import FailurePolicy
 from headnode.slurm.record import JobRecord, Submission
+from headnode.slurm.resubmission import GiveUp, Resubmission, decide, end_of
 from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.reporting import (
     LogLines,
@@ -24,17 +29,23 @@ from headnode.triggers.reporting import (
 )
 from headnode.triggers.submitting import SubmittingTrigger
 
+_FIRST: Final = Resubmission(options=(), reason="first submission of this try")
+_TAKEN_OVER: Final = "taken over from an earlier try, which ended because the cluster could not be asked"
+
 
 class SlurmJobTrigger(SubmittingTrigger):
-    """Submits (or finds) the job of one try and follows it.
+    """Submits (or finds) the job of one try and follows it; after some failures it submits once more.
 
     :param script: the whole batch script
     :param job_name: its name in Slurm
     :param script_sha256: the script's hash, for the record
-    :param requested: the resources asked for, for the record
+    :param requested: the resources asked for, for the record and the policy
     :param code: a gzipped tar archive in base64, or None
+    :param code_sha256: in place of ``code``, the name of code that is on the cluster already
     :param is_array: whether Slurm makes a job array of it
     :param elements: how many elements it has, 1 for a plain job, None where that can't be told
+    :param policy: after which failures to submit again, as ``FailurePolicy.to_json`` gives it
+    :param max_pending_seconds: how long a job may wait in the queue, None for ever
     :param owned: the arguments of ``SubmittingTrigger``
     """
 
@@ -46,8 +57,11 @@ class SlurmJobTrigger(SubmittingTrigger):
         script_sha256: str,
         requested: dict[str, Any],
         code: str | None = None,
+        code_sha256: str | None = None,
         is_array: bool = False,
         elements: int | None = None,
+        policy: dict[str, Any] | None = None,
+        max_pending_seconds: float | None = None,
         **owned: Any,
     ) -> None:
         super().__init__(**owned)
@@ -56,8 +70,11 @@ class SlurmJobTrigger(SubmittingTrigger):
         self.script_sha256 = script_sha256
         self.requested = requested
         self.code = code
+        self.code_sha256 = code_sha256
         self.is_array = is_array
         self.elements = elements
+        self.policy = policy
+        self.max_pending_seconds = max_pending_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow stores while the task is deferred."""
@@ -70,82 +87,155 @@ class SlurmJobTrigger(SubmittingTrigger):
                 "script_sha256": self.script_sha256,
                 "requested": self.requested,
                 "code": self.code,
+                "code_sha256": self.code_sha256,
                 "is_array": self.is_array,
                 "elements": self.elements,
+                "policy": self.policy,
+                "max_pending_seconds": self.max_pending_seconds,
             },
         )
 
     async def _finish(self, tracker: Tracker, settings: ClusterSettings) -> Any:
-        code = base64.b64decode(self.code) if self.code is not None else None
-        request = SubmitRequest(place=self._place(settings), script=self.script, code=code)
-        submitted = await self._submitted(tracker, settings, request)
-        record, entry, tail = await self._follow(tracker, await self._recorded(submitted, settings))
-        if (error := job_error(entry, where=settings.ssh.host, log_tail=tail)) is not None:
-            raise error
-        if not self.push_result:
-            return None
-        return await self._tolerantly(tracker, lambda: read_result(record.directory, is_array=self.is_array))
+        # Where another triggerer left off, the last submission is followed once more, ended or not: the host knows
+        # its job, and Slurm says again how that ended.
+        record = await self._stored(settings)
+        number = len(record.submissions) if record is not None else 1
+        wanted = _FIRST
+        while True:
+            place = self._place(settings, number)
+            record = await self._submission(tracker, settings, place, wanted)
+            entry, tail = await self._follow(tracker, place, record)
+            record = await self._keep(with_end(self._record or record, entry))
+            after = self._after(record)
+            because = after.because if isinstance(after, GiveUp) else None
+            error = job_error(entry, where=settings.ssh.host, log_tail=tail, not_again=because)
+            if error is None:
+                return await self._result(tracker, record.directory)
+            if isinstance(after, GiveUp):
+                raise error
+            self.log.warning("%s", after.reason)
+            wanted, number = after, number + 1
 
-    async def _recorded(self, submitted: Submitted, settings: ClusterSettings) -> JobRecord:
-        place = self._place(settings)
-        earlier = await stored_record(place.labels, place.owner) if submitted.adopted else None
-        return await self._keep(
-            earlier
-            or JobRecord(
-                key=place.key,
-                conn_id=self.slurm_conn_id,
-                host=settings.ssh.host,
-                labels=place.labels,
-                job_id=submitted.job_id,
-                job_name=self.job_name,
-                directory=submitted.directory,
-                log_path=f"{submitted.directory}/{'output.*.log' if self.is_array else 'output.log'}",
-                error_log_path=f"{submitted.directory}/{'error.*.log' if self.is_array else 'error.log'}",
-                script_sha256=self.script_sha256,
-                requested=self.requested,
-                submissions=[
-                    Submission(
-                        number=place.number,
-                        job_id=submitted.job_id,
-                        at=datetime.now(UTC),
-                        key=place.key,
-                        directory=submitted.directory,
-                    )
-                ],
-            )
+    def _after(self, record: JobRecord) -> Resubmission | GiveUp:
+        return decide(
+            FailurePolicy.from_json(self.policy), [end_of(each) for each in record.submissions], self.requested
         )
 
-    async def _follow(self, tracker: Tracker, record: JobRecord) -> tuple[JobRecord, AccountingEntry, list[str]]:
-        """Log and record what happens to the job until it is over."""
+    async def _stored(self, settings: ClusterSettings) -> JobRecord | None:
+        record = await stored_record(self._labels)
+        if record is not None and record.key.rpartition("-")[0] == self._place(settings).owner:
+            self._record = record
+        return self._record
+
+    async def _submission(
+        self, tracker: Tracker, settings: ClusterSettings, place: JobPlace, wanted: Resubmission
+    ) -> JobRecord:
+        """Submit (or find) the job of one submission, and keep it in the record."""
+        request = SubmitRequest(
+            place=place,
+            script=self.script,
+            code=base64.b64decode(self.code) if self.code is not None else None,
+            code_sha256=self.code_sha256,
+            options=wanted.options,
+            files=self._files(place),
+            is_array=self.is_array,
+            adopt_owners=tuple(self.adopt_owners) if place.number == 1 else (),
+        )
+        submitted = await self._submitted(tracker, settings, request)
+        if self._record is not None and len(self._record.submissions) >= place.number:
+            return await self._keep(self._record)
+        taken_over = submitted.key.rpartition("-")[0] != place.owner
+        submission = Submission(
+            number=place.number,
+            job_id=submitted.job_id,
+            at=datetime.now(UTC),
+            reason=_TAKEN_OVER if taken_over else wanted.reason,
+            key=submitted.key,
+            directory=submitted.directory,
+        )
+        return await self._keep(self._recorded(place, settings, submitted, submission))
+
+    def _files(self, place: JobPlace) -> dict[str, bytes]:
+        """Return what lets a job go on from the checkpoint of a job that was taken over from an earlier try."""
+        first = self._record.submissions[0] if self._record is not None else None
+        owner = (first.key or place.key).rpartition("-")[0] if first is not None else place.owner
+        wanted = FailurePolicy.from_json(self.policy).wants_checkpoint and owner != place.owner
+        return {"checkpoint_of": f"{owner}\n".encode()} if wanted and place.number > 1 else {}
+
+    def _recorded(
+        self, place: JobPlace, settings: ClusterSettings, submitted: Submitted, submission: Submission
+    ) -> JobRecord:
+        each = ".*" if self.is_array else ""
+        logs = {
+            "log_path": f"{submitted.directory}/output{each}.log",
+            "error_log_path": f"{submitted.directory}/error{each}.log",
+        }
+        if self._record is not None:
+            anew = {"key": place.key, "state": "PENDING", "reason": None, "nodes": None, "usage": None}
+            return self._record.resubmitted(submission).model_copy(update=logs | anew)
+        return JobRecord(
+            key=place.key,
+            conn_id=self.slurm_conn_id,
+            host=settings.ssh.host,
+            labels=place.labels,
+            job_id=submitted.job_id,
+            job_name=self.job_name,
+            directory=submitted.directory,
+            script_sha256=self.script_sha256,
+            requested=self.requested,
+            submissions=[submission],
+            **logs,
+        )
+
+    async def _follow(self, tracker: Tracker, place: JobPlace, record: JobRecord) -> tuple[AccountingEntry, list[str]]:
+        """Log and record what happens to the job until it is over; return its end and the last lines it wrote."""
         lines = LogLines()
         begun: set[str] = set()
         events = tracker.follow(
             record.job_id,
+            key=record.submissions[-1].key,
             directory=record.directory,
+            is_array=self.is_array,
             elements=self.elements,
+            max_pending_seconds=self.max_pending_seconds,
             outage_tolerance_seconds=self.outage_tolerance_seconds,
         )
-        async with aclosing(events):
-            async for event in events:
-                match event:
-                    case StateSeen(job):
-                        self.log.info("%s", describe_state(job))
-                        record = await self._keep(with_state(record, job))
-                    case LogSeen(piece):
-                        if piece.start and piece.stream not in begun:
-                            self.log.info("the job's %s goes on at byte %d", piece.stream, piece.start)
-                        begun.add(piece.stream)
-                        self._log_output(lines.feed(piece))
-                    case OutageBegan(error):
-                        self.log.warning("%s The job goes on; asking again until the cluster answers.", error)
-                    case OutageOver(seconds=seconds):
-                        self.log.info("the cluster answers again after %.0f s", seconds)
-                    case JobOver(entry):
-                        self._log_output(lines.finish())
-                        self.log.info("%s", describe_usage(entry))
-                        record = await self._keep(with_end(record, entry))
-                        return record, entry, lines.tail
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    match event:
+                        case StateSeen(job):
+                            self.log.info("%s", describe_state(job))
+                            record = await self._keep(with_state(record, job))
+                        case LogSeen(piece):
+                            if piece.stream not in begun and piece.start:
+                                self.log.info("the job's %s goes on at byte %d", piece.stream, piece.start)
+                            begun.add(piece.stream)
+                            self._log_output(lines.feed(piece))
+                        case OutageBegan(error, service):
+                            self.log.warning("%s The job goes on; %s is asked again until it answers.", error, service)
+                        case OutageOver(seconds=seconds, service=service):
+                            self.log.info("%s answers again after %.0f s", service, seconds)
+                        case JobOver(entry):
+                            self._log_output(lines.finish())
+                            self.log.info("%s", describe_usage(entry))
+                            return entry, lines.tail
+        except JobPendingTooLong as error:
+            raise await self._withdrawn(tracker, place, error) from None
         raise AssertionError("the tracker ends with JobOver or an error")
+
+    async def _withdrawn(self, tracker: Tracker, place: JobPlace, error: JobPendingTooLong) -> JobPendingTooLong:
+        """Cancel the job that waited for too long; return the error that says so."""
+        try:
+            cancelled = await self._tolerantly(tracker, lambda: withdraw(place))
+        except HeadnodeError as failed:
+            return JobPendingTooLong(f"{error}. It could not be cancelled, look at the cluster: {failed}")
+        return JobPendingTooLong(f"{error}. It is cancelled" if cancelled else f"{error}. It has left the queue")
+
+    async def _result(self, tracker: Tracker, directory: str) -> Any:
+        if not self.push_result:
+            return None
+        return await self._tolerantly(tracker, lambda: read_result(directory, is_array=self.is_array))
 
     def _log_output(self, lines: list[str]) -> None:
         for line in lines:

@@ -11,6 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from headnode.errors import HeadnodeError
 from headnode.hooks.connection import aload_settings
 from headnode.hooks.deployment import deployment_id
+from headnode.slurm.policy import FailurePolicy
 from headnode.triggers.outcome import failure
 from headnode.triggers.preparation import SPEC_FIELDS, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
@@ -24,6 +25,8 @@ class SlurmJobStartTrigger(BaseTrigger):
     :param push_result: whether the result is wanted as XCom ``return_value``
     :param outage_tolerance_seconds: how long the cluster may be silent
     :param depends_on: the tasks on whose jobs this one's depends, as ``Dependencies.to_json`` gives them
+    :param policy: after which failures to submit again, as ``FailurePolicy.to_json`` gives it
+    :param max_pending_seconds: how long a job may wait in the queue, None for ever
     :param fields: the operator's fields by their names
     """
 
@@ -35,6 +38,8 @@ class SlurmJobStartTrigger(BaseTrigger):
         push_result: bool = True,
         outage_tolerance_seconds: float = 86_400.0,
         depends_on: dict[str, Any] | None = None,
+        policy: dict[str, Any] | None = None,
+        max_pending_seconds: float | None = None,
         **fields: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -43,6 +48,8 @@ class SlurmJobStartTrigger(BaseTrigger):
         self.push_result = push_result
         self.outage_tolerance_seconds = outage_tolerance_seconds
         self.depends_on = depends_on
+        self.policy = policy
+        self.max_pending_seconds = max_pending_seconds
         # Airflow renders those attributes that the operator names as template fields.
         for name in SPEC_FIELDS:
             setattr(self, name, fields.get(name))
@@ -58,6 +65,8 @@ class SlurmJobStartTrigger(BaseTrigger):
                 "push_result": self.push_result,
                 "outage_tolerance_seconds": self.outage_tolerance_seconds,
                 "depends_on": self.depends_on,
+                "policy": self.policy,
+                "max_pending_seconds": self.max_pending_seconds,
                 **{name: getattr(self, name) for name in SPEC_FIELDS},
             },
         )
@@ -91,4 +100,6 @@ class SlurmJobStartTrigger(BaseTrigger):
             push_result=self.push_result,
             outage_tolerance_seconds=self.outage_tolerance_seconds,
             depends_on=self.depends_on,
+            policy=FailurePolicy.from_json(self.policy),
+            max_pending_seconds=self.max_pending_seconds,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -19,14 +19,14 @@ from headnode.cluster.place import JobPlace
 from headnode.cluster.procedures import Pause, Procedure
 from headnode.cluster.submission import SubmitRequest, Submitted, submit
 from headnode.cluster.tracker import Tracker
-from headnode.errors import HeadnodeError
+from headnode.errors import HeadnodeError, JobError
 from headnode.hooks.connection import aload_settings
 from headnode.slurm.record import JobRecord, Labels
 from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.dependencies import DependencyWatch
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.pace import let_scheduler_catch_up
-from headnode.triggers.reporting import store_record, store_result, stored_record
+from headnode.triggers.reporting import describe_cancelled, store_record, store_result, stored_record
 from headnode.triggers.trackers import tracker_for
 
 T = TypeVar("T")
@@ -50,6 +50,7 @@ class SubmittingTrigger(BaseTrigger):
     :param push_result: whether the result is wanted as XCom ``return_value``
     :param outage_tolerance_seconds: how long the cluster may be silent
     :param depends_on: the tasks on whose jobs this one's depend, as ``Dependencies.to_json`` gives them
+    :param adopt_owners: task instances of earlier tries, whose job is taken over where it has the same script
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class SubmittingTrigger(BaseTrigger):
         push_result: bool = True,
         outage_tolerance_seconds: float = 86_400.0,
         depends_on: dict[str, Any] | None = None,
+        adopt_owners: Sequence[str] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.slurm_conn_id = slurm_conn_id
@@ -73,6 +75,7 @@ class SubmittingTrigger(BaseTrigger):
         self.push_result = push_result
         self.outage_tolerance_seconds = outage_tolerance_seconds
         self.depends_on = depends_on
+        self.adopt_owners = list(adopt_owners)
         self._dependencies: DependencyWatch | None = None
         self._record: JobRecord | None = None
         self._fired = False
@@ -88,6 +91,7 @@ class SubmittingTrigger(BaseTrigger):
             "push_result": self.push_result,
             "outage_tolerance_seconds": self.outage_tolerance_seconds,
             "depends_on": self.depends_on,
+            "adopt_owners": self.adopt_owners,
         }
 
     async def _finish(self, tracker: Tracker, settings: ClusterSettings) -> Any:
@@ -105,9 +109,10 @@ class SubmittingTrigger(BaseTrigger):
             settings = await aload_settings(self.slurm_conn_id)
             result = await self._finish(tracker_for(settings), settings)
         except HeadnodeError as error:
-            about = f"task {self._labels.task_id!r} on connection {self.slurm_conn_id!r}"
+            about = f"task {self._labels.task_id!r} on connection {self.slurm_conn_id!r}{self._so_far(error)}"
             cause = (self._dependencies.failure if self._dependencies is not None else None) or error
-            event = TriggerEvent(failure(cause, about=about, record=self._record_as_json()))
+            owners = [*self.adopt_owners, self.owner]
+            event = TriggerEvent(failure(cause, about=about, record=self._record_as_json(), owners=owners))
         else:
             if self.ends_task and result is not None:
                 await store_result(self._labels, result)
@@ -149,11 +154,11 @@ class SubmittingTrigger(BaseTrigger):
         try:
             settings = await aload_settings(self.slurm_conn_id)
             place = self._place(settings)
-            job_id = await self._tolerantly(tracker_for(settings), lambda: withdraw(place))
+            cancelled = await self._tolerantly(tracker_for(settings), lambda: withdraw(place))
         except HeadnodeError as error:
             self.log.error("the job could not be cancelled, look at the cluster: %s", error)  # noqa: TRY400 - no traceback for people
             return
-        self.log.info("job %s is cancelled", job_id) if job_id else self.log.info("no job was left to cancel")
+        self.log.info("%s", describe_cancelled(cancelled))
 
     @property
     def _labels(self) -> Labels:
@@ -172,6 +177,8 @@ class SubmittingTrigger(BaseTrigger):
         """Submit (or find) the job of ``request`` and say so in the log."""
         submitted = await self._submit_after_others(tracker, settings, request)
         verb = "found again" if submitted.adopted else "submitted"
+        if submitted.key.rpartition("-")[0] != request.place.owner:
+            verb = "of an earlier try taken over"
         self.log.info("job %s %s on %s, directory %s", submitted.job_id, verb, settings.ssh.host, submitted.directory)
         return submitted
 
@@ -226,6 +233,14 @@ class SubmittingTrigger(BaseTrigger):
         self._record = record
         await store_record(record)
         return record
+
+    def _so_far(self, error: HeadnodeError) -> str:
+        """Return which submissions there were, where the error does not speak of the only one."""
+        submissions = self._record.submissions if self._record is not None else []
+        if not submissions or (len(submissions) == 1 and isinstance(error, JobError)):
+            return ""
+        ends = ", ".join(f"{each.job_id} {each.state or 'PENDING'}" for each in submissions)
+        return f" (jobs of this try: {ends})"
 
     def _record_as_json(self) -> dict[str, Any] | None:
         return self._record.to_xcom() if self._record is not None else None
