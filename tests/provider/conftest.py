@@ -39,13 +39,20 @@ def connections(slurm_cluster, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def airflow(connections, tmp_path_factory):
+def watched_folder(tmp_path_factory):
+    """Return the folder on the cluster in which an asset's file is watched."""
+    return tmp_path_factory.mktemp("watched")
+
+
+@pytest.fixture(scope="session")
+def airflow(connections, tmp_path_factory, watched_folder):
     """Return a running Airflow; what a killed triggerer followed is taken over after a few seconds."""
     running = PrivateAirflow.start(
         tmp_path_factory.mktemp("airflow"),
         dags_folder=DAGS,
         connections=connections,
         env={
+            "HEADNODE_TEST_WATCHED": str(watched_folder),
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
         },

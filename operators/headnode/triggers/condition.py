@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
@@ -16,8 +16,12 @@ from headnode.hooks.connection import aload_settings
 from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.pace import let_scheduler_catch_up
-from headnode.triggers.reporting import RETURN_KEY
+from headnode.triggers.preparation import labels_of
+from headnode.triggers.reporting import store_result
 from headnode.triggers.watchers import conditions_of
+
+if TYPE_CHECKING:
+    from headnode.triggers.job_end import SlurmJobEndTrigger
 
 
 class SlurmConditionTrigger(BaseTrigger):
@@ -74,7 +78,7 @@ class SlurmConditionTrigger(BaseTrigger):
             outcome = TriggerEvent(failure(error, about=f"connection {self.slurm_conn_id!r}"))
             await let_scheduler_catch_up(began)
         else:
-            outcome = await success_event(found, began, ends_task=self.ends_task, push_result=self.push_result)
+            outcome = await success_event(self, found, began)
         yield outcome
 
 
@@ -102,9 +106,14 @@ async def wait_for(
     raise AssertionError("the watcher ends with Met or an error")
 
 
-async def success_event(result: Any, began: float, *, ends_task: bool, push_result: bool) -> TriggerEvent:
-    """Return the event that ends the task, or hands it to a worker when the scheduler is ready for that."""
-    if ends_task:
-        return TaskSuccessEvent(xcoms={RETURN_KEY: result} if push_result else None)
+async def success_event(trigger: SlurmConditionTrigger | SlurmJobEndTrigger, result: Any, began: float) -> TriggerEvent:
+    """Return the event that ends the task, or hands it to a worker when the scheduler is ready for that.
+
+    The result is stored before: XComs that go with a ``TaskSuccessEvent`` reach other tasks as JSON text (Airflow 3.3).
+    """
+    if trigger.ends_task and trigger.task_instance is not None:
+        if trigger.push_result:
+            await store_result(labels_of(trigger.task_instance), result)
+        return TaskSuccessEvent()
     await let_scheduler_catch_up(began)
     return TriggerEvent(success(result, None))

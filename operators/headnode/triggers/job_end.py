@@ -81,8 +81,7 @@ class SlurmJobEndTrigger(BaseTrigger):
             outcome = TriggerEvent(failure(error, about=f"{job} on connection {self.slurm_conn_id!r}"))
             await let_scheduler_catch_up(began)
         else:
-            result = entry.state_word
-            outcome = await success_event(result, began, ends_task=self.ends_task, push_result=self.push_result)
+            outcome = await success_event(self, entry.state_word, began)
         yield outcome
 
     async def _job_id(self, settings: ClusterSettings) -> str:
