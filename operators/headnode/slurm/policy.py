@@ -74,10 +74,12 @@ class Resubmit:
         if not isinstance(self.from_checkpoint, bool):
             raise JobSpecError("on_timeout", f"from_checkpoint={self.from_checkpoint!r} must be True or False")
         if not _is_count(self.signal_seconds, MAX_SIGNAL_SECONDS):
-            raise JobSpecError(
-                "on_timeout",
-                f"signal_seconds={self.signal_seconds!r} must be a whole number up to {MAX_SIGNAL_SECONDS}",
-            )
+            problem = f"signal_seconds={self.signal_seconds!r} must be a whole number from 1 to {MAX_SIGNAL_SECONDS}"
+            raise JobSpecError("on_timeout", problem)
+
+    def sbatch_options(self) -> dict[str, str]:
+        """Return the options of sbatch, by long name, that have the job warned."""
+        return {"signal": f"B:USR1@{self.signal_seconds}"} if self.from_checkpoint else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +143,7 @@ class FailurePolicy:
             asked = asked_memory({**spec.requested(), **author_options(spec)})[1]
             limit = self.on_out_of_memory.limit
             if asked is not None and asked >= (parse_mebibytes(limit) or 0):
-                raise JobSpecError(
-                    "on_out_of_memory", f"limit={limit!r} is no more than the job asks for"
-                )
+                raise JobSpecError("on_out_of_memory", f"limit={limit!r} is no more than the job asks for")
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON types, as triggers store it."""

@@ -65,8 +65,8 @@ def decide(policy: FailurePolicy, ends: Sequence[End], requested: Mapping[str, A
     last = ends[-1]
     if policy.on_out_of_memory is not None and last.state is JobState.OUT_OF_MEMORY:
         memory = _memory(policy.on_out_of_memory, ends, requested)
-        if isinstance(memory, GiveUp):
-            return memory
+        if not isinstance(memory, _Memory):
+            return memory or GiveUp()
         reason = f"job {last.job_id} ran out of memory with {memory.before}; now it gets {memory.after}"
     elif policy.on_timeout is not None and (cause := _out_of_time(last)) is not None:
         count = sum(_out_of_time(end) is not None for end in ends)

@@ -166,13 +166,19 @@ class SlurmJobTrigger(SubmittingTrigger):
         self, place: JobPlace, settings: ClusterSettings, submitted: Submitted, submission: Submission
     ) -> JobRecord:
         each = ".*" if self.is_array else ""
-        logs = {
-            "log_path": f"{submitted.directory}/output{each}.log",
-            "error_log_path": f"{submitted.directory}/error{each}.log",
-        }
+        log_path = f"{submitted.directory}/output{each}.log"
+        error_log_path = f"{submitted.directory}/error{each}.log"
         if self._record is not None:
-            anew = {"key": place.key, "state": "PENDING", "reason": None, "nodes": None, "usage": None}
-            return self._record.resubmitted(submission).model_copy(update=logs | anew)
+            anew = {
+                "key": place.key,
+                "log_path": log_path,
+                "error_log_path": error_log_path,
+                "state": "PENDING",
+                "reason": None,
+                "nodes": None,
+                "usage": None,
+            }
+            return self._record.resubmitted(submission).model_copy(update=anew)
         return JobRecord(
             key=place.key,
             conn_id=self.slurm_conn_id,
@@ -184,7 +190,8 @@ class SlurmJobTrigger(SubmittingTrigger):
             script_sha256=self.script_sha256,
             requested=self.requested,
             submissions=[submission],
-            **logs,
+            log_path=log_path,
+            error_log_path=error_log_path,
         )
 
     async def _follow(self, tracker: Tracker, place: JobPlace, record: JobRecord) -> tuple[AccountingEntry, list[str]]:
