@@ -230,6 +230,7 @@ def test_files_with_other_names_are_refused(name):
         (says("superseded other-uuid\n"), Superseded, "other-uuid.*nothing was submitted"),
         (says("unwritable /w/d\n", "mkdir: No space left on device"), CommandRefused, "/w/d.*No space left.*quota"),
         (says(f"unseen {base64.b64encode(b'error: cannot').decode()}\n"), ControllerUnavailable, "error: cannot"),
+        (says(f"lockless {base64.b64encode(b'flock: 9: No locks').decode()}\n"), CommandRefused, "No locks.*flock"),
         (says("what is this\n"), UnreadableAnswer, "what is this"),
         (says("", "bash: flock: command not found", 127), HeadnodeError, "flock: command not found"),
         (ConnectionLost("gone"), ConnectionLost, "gone"),

@@ -24,7 +24,7 @@ _WITHDRAW: Final = r"""
 umask 077
 mkdir -p "$task" || return 1
 exec 9>>"$task/.lock" || return 1
-flock -w 45 9 || { echo locked; return 0; }
+flock -w 45 9; case $? in 0) ;; 1) echo locked; return 0;; *) return 1;; esac
 touch "$task/owners" || return 1
 if grep -qx "$owner" "$task/owners" && [ "$(tail -n 1 "$task/owners")" != "$owner" ]; then
   [ "$(tail -n 1 "$task/owners")" = withdrawn ] || { echo superseded; return 0; }

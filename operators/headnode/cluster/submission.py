@@ -165,6 +165,12 @@ def _step_error(output: Output, replies: dict[str, str]) -> Exception:
             f"the directory {replies['unwritable']} on the cluster can't be written: {output.stderr.strip()[-300:]}."
             " Check the quota and the connection's work_directory extra"
         )
+    if "lockless" in replies:
+        said = base64.b64decode(replies["lockless"]).decode("utf-8", "replace")
+        return CommandRefused(
+            f"the connection's work directory can't be locked, so that nobody could see to it that one job is"
+            f" submitted ({said.strip()}): set the work_directory extra to a file system with flock, e.g. the home"
+        )
     if "nocode" in replies:
         return CommandRefused(
             "the code that was staged for this job is not in the connection's work directory any more;"

@@ -1,13 +1,15 @@
-"""The port's first adapter: asyncssh, for triggers. One login, many commands over it."""
+"""The port's first adapter: asyncssh, for triggers. One login, many commands over it.
+
+asyncssh is loaded at the first login and in a thread: it takes half a second, for which the event loop of a
+triggerer, which all triggers share, would stand still.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from pathlib import Path
-from typing import Any, Final
-
-import asyncssh
+from typing import TYPE_CHECKING, Any, Final
 
 from headnode.errors import (
     AuthenticationRefused,
@@ -20,12 +22,18 @@ from headnode.errors import (
 from headnode.ssh.port import Answer, Command
 from headnode.ssh.settings import SSHSettings
 
+if TYPE_CHECKING:
+    import asyncssh
+
 # A refused login is not tried again for this long: sites ban hosts that go on failing.
 REFUSAL_PAUSE_SECONDS: Final = 60.0
 
 
-# At INFO, asyncssh tells of every session; in a triggerer that would go into the logs of tasks.
-asyncssh.set_log_level("WARNING")
+def _load_asyncssh() -> None:
+    import asyncssh  # noqa: PLC0415
+
+    # At INFO, asyncssh tells of every session; in a triggerer that would go into the logs of tasks.
+    asyncssh.set_log_level("WARNING")
 
 
 class AsyncSSHTransport:
@@ -58,6 +66,8 @@ class AsyncSSHTransport:
             await connection.wait_closed()
 
     async def _run_on(self, connection: asyncssh.SSHClientConnection, command: Command) -> Answer:
+        import asyncssh  # noqa: PLC0415
+
         where = f"{command.purpose} on {self.host}"
         try:
             done = await asyncio.wait_for(
@@ -96,6 +106,9 @@ class AsyncSSHTransport:
             return self._connection
 
     async def _login(self) -> asyncssh.SSHClientConnection:
+        await asyncio.to_thread(_load_asyncssh)
+        import asyncssh  # noqa: PLC0415
+
         settings = self.settings
         where = f"{settings.username}@{settings.host}:{settings.port} (connection {settings.conn_id!r})"
         try:
@@ -141,6 +154,8 @@ def _bytes(output: bytes | str | None) -> bytes:
 
 
 def _connect_options(settings: SSHSettings) -> dict[str, Any]:
+    import asyncssh  # noqa: PLC0415
+
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
