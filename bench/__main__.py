@@ -19,18 +19,20 @@ from bench.requirements import checks
 from bench.setting import CPUS_PER_NODE, NODES, Setting, running_setting
 
 RESULTS: Final = Path(__file__).parent / "RESULTS.md"
-#: A rival is never stopped before this.
-SHORTEST_LIMIT_SECONDS: Final = 300.0
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+@app.command()
 def main(  # noqa: PLR0917 - typer reads options from the arguments
     jobs: Annotated[list[int] | None, typer.Option(help="only these numbers of jobs; may be given again")] = None,
     cases: Annotated[str, typer.Option(help="only these ways, with commas, e.g. headnode,remote_job,plain")] = "",
     seconds: Annotated[int | None, typer.Option(help="how long each job sleeps, in place of the defaults")] = None,
     quick: Annotated[bool, typer.Option(help="one and ten jobs only, a few minutes")] = False,  # noqa: FBT002
     patience: Annotated[
-        float, typer.Option(help="stop a rival after so many times headnode's wall time (at least 300 s); 0: never")
+        float, typer.Option(help="stop a rival after so many times headnode's wall time; 0: never")
     ] = 1.25,
+    limit_seconds: Annotated[float, typer.Option(help="never stop a rival before this")] = 300.0,
     poll_seconds: Annotated[float | None, typer.Option(help="headnode's shortest interval; its own default")] = None,
     workers: Annotated[int, typer.Option(help="LocalExecutor's processes")] = 8,
     write: Annotated[bool, typer.Option(help="append the report to bench/RESULTS.md")] = False,  # noqa: FBT002
@@ -44,32 +46,34 @@ def main(  # noqa: PLR0917 - typer reads options from the arguments
         raise typer.BadParameter(str(error)) from error
     if not plan:
         raise typer.BadParameter("nothing is left to measure: there is no such way with so many jobs")
-    run = Run()
+    run = Run(patience=patience, limit_seconds=limit_seconds)
     load_before = os.getloadavg()[0]
-    interrupted = False
-    with running_setting(plan, workers=workers, poll_seconds=poll_seconds, say=run.say) as setting:
-        command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-        about = describe_run(
-            command, setting.cluster, workers=workers, slots=NODES * CPUS_PER_NODE, load_before=load_before
-        )
-        try:
-            run.measure_all(plan, setting, patience=patience)
-        except KeyboardInterrupt:
-            interrupted = True
-    report = run.report("Side by side" + (" (interrupted)" if interrupted else ""), about)
-    print(report)
-    if write:
-        with RESULTS.open("a") as file:
-            file.write(f"\n{report}")
-        run.say(f"appended to {RESULTS}")
-    if interrupted:
-        raise typer.Exit(130)
+    about = ""
+    try:
+        with running_setting(plan, workers=workers, poll_seconds=poll_seconds, say=run.say) as setting:
+            about = describe_run(
+                shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
+                setting.cluster,
+                workers=workers,
+                slots=NODES * CPUS_PER_NODE,
+                load_before=load_before,
+            )
+            run.measure_all(plan, setting)
+    except KeyboardInterrupt:
+        run.finish("Side by side, interrupted", about, write=write)
+        raise typer.Exit(130) from None
+    except BaseException:
+        run.finish("Side by side, ended by an error", about, write=False)
+        raise
+    run.finish("Side by side", about, write=write)
 
 
 class Run:
     """The measurements of one run, and what it says while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, patience: float, limit_seconds: float) -> None:
+        self._patience = patience
+        self._limit_seconds = limit_seconds
         self._began = time.monotonic()
         self._measured: dict[str, Measurement] = {}
 
@@ -78,25 +82,33 @@ class Run:
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
         print(f"[{minutes:3d}:{seconds:02d}] {line}", file=sys.stderr, flush=True)
 
-    def measure_all(self, plan: list[Case], setting: Setting, *, patience: float) -> None:
+    def measure_all(self, plan: list[Case], setting: Setting) -> None:
         """Measure case after case."""
         for at, case in enumerate(plan, 1):
             self.say(f"{at} of {len(plan)}: {case.name}, {case.jobs} jobs of {case.seconds} s")
-            done = measure(case, setting, limit_seconds=self._limit(case, patience), say=self.say)
+            done = measure(case, setting, limit_seconds=self._limit(case), say=self.say)
             self._measured[case.name] = done
             end = f"stopped after {done.wall_seconds:.1f} s" if done.stopped else f"{done.wall_seconds:.1f} s"
             self.say(f"{case.name}: {done.state}, {end}, {done.ended_jobs} jobs ended")
 
-    def report(self, title: str, about: str) -> str:
-        """Return the report on what was measured so far."""
-        return render_report(title, about, list(self._measured.values()), list(checks(self._measured)))
+    def finish(self, title: str, about: str, *, write: bool) -> None:
+        """Print the report on what was measured, and keep it in RESULTS.md if that is asked for."""
+        if not self._measured:
+            self.say("nothing was measured")
+            return
+        report = render_report(title, about, list(self._measured.values()), list(checks(self._measured)))
+        print(report)
+        if write:
+            with RESULTS.open("a") as file:
+                file.write(f"\n{report}")
+            self.say(f"appended to {RESULTS}")
 
-    def _limit(self, case: Case, patience: float) -> float | None:
+    def _limit(self, case: Case) -> float | None:
         ours = self._measured.get(f"headnode_{case.jobs}")
-        if case.way not in RIVALS or ours is None or patience <= 0:
+        if case.way not in RIVALS or ours is None or self._patience <= 0:
             return None
-        return max(SHORTEST_LIMIT_SECONDS, patience * ours.wall_seconds)
+        return max(self._limit_seconds, self._patience * ours.wall_seconds)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -26,6 +26,7 @@ OF_HEADNODE: Final = frozenset({"headnode", "plain", "array"})
 JOB_SECONDS: Final = {1: 10, 10: 10, 100: 30, 1000: 5}
 # Of an array: four rounds on 256 slots, so that the shell's and Airflow's own seconds do not decide.
 ARRAY_SECONDS: Final = {1000: 20, 10_000: 1}
+ASKED_SECONDS: Final = 10
 QUICK_JOBS: Final = (1, 10)
 MAPPED_WAYS: Final = ("headnode", "remote_job", "bash_loop")
 MANY_WAYS: Final = ("plain", "control", "loop_by_hand")
@@ -77,16 +78,18 @@ def quick_cases() -> list[Case]:
 def chosen_cases(cases: list[Case], *, jobs: Collection[int], ways: Collection[str], seconds: int | None) -> list[Case]:
     """Return those of ``cases`` with these numbers of jobs and ways (none given: all), with jobs of ``seconds``.
 
+    With both given, there is a case for each number and way.
+
     Raises:
         ValueError: there is no such way.
     """
     if unknown := set(ways) - set(WAYS):
         raise ValueError(f"there is no way {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
-    known = {case.jobs for case in cases}
-    if new := set(jobs) - known:
-        names = ways or (*MAPPED_WAYS, *MANY_WAYS, *ARRAY_WAYS)
-        cases = cases + [Case(way=way, jobs=number, seconds=10) for number in sorted(new) for way in names]
     chosen = [case for case in cases if (not jobs or case.jobs in jobs) and (not ways or case.way in ways)]
+    # What was asked for by name and number is measured, also where it is not among the defaults.
+    names = {case.name for case in chosen}
+    asked = [Case(way=way, jobs=number, seconds=ASKED_SECONDS) for number in jobs for way in ways]
+    chosen += [case for case in asked if case.name not in names]
     if seconds is None:
         return chosen
     return [Case(way=case.way, jobs=case.jobs, seconds=seconds) for case in chosen]

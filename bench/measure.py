@@ -14,20 +14,21 @@ from typing import Any, Final
 
 from bench.cases import BY_HAND, OF_HEADNODE, Case
 from bench.meters import (
+    STATUS_COMMANDS,
     AirflowMeter,
     HeadNodeLoad,
     Pause,
+    calls,
     count_ended,
     head_node_load,
     job_ends,
     longest_pause,
-    status_calls,
 )
 from bench.setting import WARM_UPS, Setting
 
 # From so many jobs on, a case gets a triggerer of its own.
-OWN_TRIGGERER: Final = 10
-QUIET_SECONDS: Final = 3.0
+OWN_TRIGGERER: Final = 100
+QUIET_SECONDS: Final = 2.0
 SAY_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 7200.0
@@ -70,6 +71,7 @@ class Measurement:
     triggerer_cpu_seconds: float | None = None
     memory_growth_mb: float | None = None
     delays: list[float] = field(default_factory=list)
+    submit_seconds: float | None = None  # from the first call of sbatch to the last
     pause: Pause | None = None
     first_use_pause: Pause | None = None
     polling: Polling | None = None
@@ -91,7 +93,7 @@ def measure(case: Case, setting: Setting, *, limit_seconds: float | None, say: C
     load = head_node_load(setting) - before
     if state == "running":
         setting.airflow.set_run_state(case.name, run_id, "failed")
-    calls = status_calls(setting, since=began_at, until=ended_at)
+    called = calls(setting, since=began_at, until=ended_at)
     return Measurement(
         case=case,
         state=state,
@@ -104,19 +106,22 @@ def measure(case: Case, setting: Setting, *, limit_seconds: float | None, say: C
         triggerer_cpu_seconds=meter.triggerer_cpu_seconds,
         memory_growth_mb=meter.memory_growth_mb,
         delays=_delays(case, tasks, ends),
+        submit_seconds=_submit_seconds(called),
         pause=longest_pause(setting, since=began_at, until=ended_at),
         first_use_pause=first_use,
-        polling=_polling(calls, sorted(ends.values())) if case.way in OF_HEADNODE else None,
+        polling=_polling(called, sorted(ends.values())) if case.way in OF_HEADNODE else None,
     )
 
 
 def _prepare(case: Case, setting: Setting) -> Pause | None:
-    """Renew the triggerer and let it import what it needs; return the pause that the import made."""
-    if case.jobs < OWN_TRIGGERER:
-        return None
-    setting.renew_triggerer()
-    began = time.time()
+    """Let the triggerer, a new one for many jobs, import what it needs; return the pause that this made."""
     dag_id = WARM_UPS.get(case.way, WARM_UPS["plain"])
+    if case.jobs >= OWN_TRIGGERER:
+        setting.renew_triggerer()
+    elif dag_id in setting.warmed_up:
+        return None
+    setting.warmed_up.add(dag_id)
+    began = time.time()
     state = setting.airflow.wait_for_run(dag_id, setting.airflow.trigger_dag(dag_id), timeout_seconds=180)
     if state != "success":
         raise RuntimeError(f"the first job of a new triggerer ended with {state}; look at the log of DAG {dag_id}")
@@ -144,7 +149,7 @@ def _wait_for_run(
 def _measure_by_hand(case: Case, setting: Setting) -> Measurement:
     """Run a shell script in one SSH session."""
     script = _script(case, setting)
-    before, began = head_node_load(setting), time.monotonic()
+    before, began, began_at = head_node_load(setting), time.monotonic(), time.time()
     done = subprocess.run(
         [*setting.cluster.ssh_command(), script],
         capture_output=True,
@@ -156,12 +161,14 @@ def _measure_by_hand(case: Case, setting: Setting) -> Measurement:
     wall = time.monotonic() - began
     if done.returncode:
         raise RuntimeError(f"{case.name} ended with {done.returncode}: {done.stderr[-2000:]}")
+    time.sleep(QUIET_SECONDS)  # until sshd has waited for the session, and has its CPU times
     return Measurement(
         case=case,
         state="success",
         wall_seconds=wall,
         ended_jobs=count_ended(setting, case.name),
         load=head_node_load(setting) - before,
+        submit_seconds=_submit_seconds(calls(setting, since=began_at, until=time.time())),
     )
 
 
@@ -194,12 +201,18 @@ def _delays(case: Case, tasks: Sequence[dict[str, Any]], ends: dict[int, float])
     return delays
 
 
-def _polling(calls: Sequence[tuple[float, str]], ends: Sequence[float]) -> Polling | None:
+def _submit_seconds(called: Sequence[tuple[float, str]]) -> float | None:
+    times = [at for at, name in called if name == "sbatch"]
+    return times[-1] - times[0] if times else None
+
+
+def _polling(called: Sequence[tuple[float, str]], ends: Sequence[float]) -> Polling | None:
     """Return how often Slurm was asked, from the times of calls and of the jobs' ends."""
-    looks = [at for at, name in calls if name == "squeue"]
+    called = [(at, name) for at, name in called if name in STATUS_COMMANDS]
+    looks = [at for at, name in called if name == "squeue"]
     if not looks:
         return None
-    commands = Counter(bisect_right(looks, at) for at, _ in calls)
+    commands = Counter(bisect_right(looks, at) for at, _ in called)
     intervals = [later - earlier for earlier, later in pairwise(looks)]
     running = [count for at, count in commands.items() if at and ends and looks[at - 1] < ends[-1]]
     at_ends = [bisect_right(looks, end) for end in ends]
@@ -214,11 +227,12 @@ def _polling(calls: Sequence[tuple[float, str]], ends: Sequence[float]) -> Polli
 def _wait_until_quiet(setting: Setting) -> None:
     """Cancel what an earlier case has left, and wait until no job and no task is under way."""
     cluster = setting.cluster
-    cluster.run("scancel", "--me", check=False)
     deadline = time.monotonic() + 300
     while cluster.run("squeue", "--noheader", "--me").stdout.strip() or _tasks_under_way(setting):
         if time.monotonic() > deadline:
             raise TimeoutError("jobs or tasks of an earlier case did not end within 300 s")
+        # A task that is being stopped may still submit.
+        cluster.run("scancel", "--me", check=False)
         time.sleep(1)
     time.sleep(QUIET_SECONDS)
 

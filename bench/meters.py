@@ -20,7 +20,7 @@ from bench.setting import Setting
 _DROPPED: Final = re.compile(r"\bdrop connection ")
 _MINUTES: Final = re.compile(r"(\d+)m([\d.]+)s")
 _BUSY: Final = b"airflow worker -- LocalExecutor"
-_STATUS: Final = frozenset({"squeue", "sacct", "scontrol"})
+STATUS_COMMANDS: Final = frozenset({"squeue", "sacct", "scontrol"})
 WORKER_SAMPLE_SECONDS: Final = 0.1
 MEMORY_SAMPLE_SECONDS: Final = 1.0
 
@@ -81,12 +81,12 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
-def status_calls(setting: Setting, *, since: float, until: float) -> list[tuple[float, str]]:
-    """Return the calls of squeue, sacct and scontrol between two times: when (seconds since the epoch) and what."""
+def calls(setting: Setting, *, since: float, until: float) -> list[tuple[float, str]]:
+    """Return the calls of Slurm's commands between two times: when (seconds since the epoch) and what."""
     log = setting.cluster.directory / "times.log"
     lines = (line.split("\t") for line in log.read_text().splitlines()) if log.exists() else ()
-    calls = sorted((float(at), name) for at, name in lines)
-    return [(at, name) for at, name in calls if since <= at <= until and name in _STATUS]
+    found = sorted((float(at), name) for at, name in lines)
+    return [(at, name) for at, name in found if since <= at <= until]
 
 
 def job_ends(setting: Setting, case_name: str) -> dict[int, float]:

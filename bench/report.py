@@ -30,9 +30,9 @@ and waited for, from /proc, and that of the detached `sbatch --wait`, from its w
 nor of the shells around the detached ones. The triggerer's CPU is that of its processes, its memory what they have \
 for themselves (USS) at most, less what they had before. A delay is from the time that the job itself wrote down as \
 its last act to the task's end; of an array, after its last element. Worker-seconds count LocalExecutor's busy \
-processes, ten times a second. Pauses are those of the triggerer's loop, measured in it every 20 ms; from 10 jobs on \
-each way has a new triggerer, which has run one job before, so that the imports of its first use are not in it \
-(`first use` below). Every job has a time limit of the whole minutes above its length + 30 s.\
+processes, ten times a second. Pauses are those of the triggerer's loop, measured in it every 20 ms. From 100 jobs \
+on each way has a new triggerer; each triggerer has run one job before, so that the imports of its first use are not \
+in it (`first use` below). Every job has a time limit of the whole minutes above its length + 30 s.\
 """
 
 
@@ -70,7 +70,7 @@ def render_report(title: str, about: str, measured: Sequence[Measurement], found
     first = [each for each in measured if each.first_use_pause is not None]
     if first:
         longest = max(each.first_use_pause.seconds for each in first if each.first_use_pause is not None)
-        parts.append(f"First use in a new triggerer: the longest pause was {longest:.2f} s (imports).")
+        parts.append(f"First use in a new triggerer: the longest pause was {longest:.2f} s.")
     parts += [f"- {name}" for name in _remarks(measured)]
     if found:
         rows = ((each.what, each.measured, each.limit, _word(each.holds)) for each in found)

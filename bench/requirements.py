@@ -44,10 +44,13 @@ def checks(measured: Measured) -> Iterator[Check]:
     for jobs in sorted({each.case.jobs for each in measured.values()}):
         yield from _ratio(measured, f"plain_{jobs}", f"loop_by_hand_{jobs}", None)
         yield from _ratio(measured, f"plain_{jobs}", f"control_{jobs}", None)
+        for way in ("headnode", "plain", "loop_by_hand"):
+            yield from _submissions(measured, f"{way}_{jobs}")
     if (array := measured.get(f"array_{LARGEST_ARRAY}")) is not None:
         yield from _check_large_array(array)
-    for each in ours:
-        yield from _check_pause(each)
+    for each in measured.values():
+        if each.case.way in OF_HEADNODE or each.case.way == "control":
+            yield from _check_pause(each)
 
 
 def _check_load(each: Measurement) -> Iterator[Check]:
@@ -98,6 +101,16 @@ def _ratio(measured: Measured, name: str, to: str, most: float | None) -> Iterat
     )
 
 
+def _submissions(measured: Measured, name: str) -> Iterator[Check]:
+    """Report how fast jobs were handed in: one of the things that limit many short jobs."""
+    each = measured.get(name)
+    if each is None or not each.submit_seconds or each.case.jobs == 1:
+        return
+    rate = each.case.jobs / each.submit_seconds
+    told = f"{each.submit_seconds:.1f} s ({rate:.1f}/s)"
+    yield Check(what=f"{name}: from the first sbatch to the last", measured=told, limit="reported", holds=None)
+
+
 def _check_large_array(each: Measurement) -> Iterator[Check]:
     name, tasks = each.case.name, sum(each.tasks.values())
     yield Check(what=f"{name}: tasks", measured=str(tasks), limit="1", holds=tasks == 1)
@@ -124,9 +137,10 @@ def _check_pause(each: Measurement) -> Iterator[Check]:
         f"{pause.seconds:.2f} s (of it {pause.cpu_seconds:.2f} s work, {pause.queued_seconds:.2f} s waiting for a core;"
         f" {pause.where})"
     )
+    is_control = each.case.way == "control"
     yield Check(
         what=f"{each.case.name}: longest pause of the triggerer's loop",
         measured=measured,
-        limit=f"{LONGEST_PAUSE_SECONDS:g} s",
-        holds=pause.seconds <= LONGEST_PAUSE_SECONDS,
+        limit="reported (Airflow's own)" if is_control else f"{LONGEST_PAUSE_SECONDS:g} s",
+        holds=None if is_control else pause.seconds <= LONGEST_PAUSE_SECONDS,
     )

@@ -10,7 +10,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ class Setting:
     folder: Path
     cluster: SlurmCluster
     airflow: PrivateAirflow
+    warmed_up: set[str] = field(default_factory=set)  # which first tasks the triggerer has run
 
     @property
     def ends(self) -> Path:
@@ -72,6 +73,7 @@ class Setting:
             if time.monotonic() > deadline:
                 self.airflow.kill("triggerer")
             time.sleep(0.1)
+        self.warmed_up.clear()
         self.airflow.start_component("triggerer")
 
 
