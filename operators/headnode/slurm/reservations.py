@@ -45,6 +45,9 @@ def parse_reservations(stdout: str) -> list[Reservation]:
 
 def _reservation(line: str) -> Reservation:
     fields = dict(_FIELD.findall(line))
+    # State comes after all that is read here: with it, none of that was cut.
+    if "State" not in fields:
+        raise UnreadableAnswer(f"scontrol's line {line[:200]!r} has not the form of a reservation")
     try:
         return Reservation(
             name=fields["ReservationName"],
