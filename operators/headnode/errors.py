@@ -15,6 +15,11 @@
     │ ├ ControllerUnavailable*
     │ └ UnreadableAnswer*
     ├ PathUnreadable*               a path on the cluster can't be looked at
+    ├ TransferError                 files can't be moved to or from the cluster
+    │ ├ TransferRefused             what is asked for is never done: special files, a place that must not be replaced
+    │ ├ NoSpaceLeft                 a disk or a quota is full
+    │ ├ ContentDiffers              what arrived is not what was sent
+    │ └ TransferStopped             the task was ended meanwhile
     └ JobError                      the job ended, and not well
       ├ JobFailed
       ├ JobTimedOut
@@ -121,6 +126,26 @@ class PathUnreadable(HeadnodeError):
     """A path on the cluster can't be looked at, so that it is not known whether it is there."""
 
     retryable = True
+
+
+class TransferError(HeadnodeError):
+    """Files could not be moved to or from the cluster."""
+
+
+class TransferRefused(TransferError):
+    """What is asked for is never done; another try can't help."""
+
+
+class NoSpaceLeft(TransferError):
+    """The disk is full, or the quota is used up."""
+
+
+class ContentDiffers(TransferError):
+    """What arrived is not what was sent, or the source changed meanwhile."""
+
+
+class TransferStopped(TransferError):
+    """The task was ended while files were moved; what had arrived is kept for the next try."""
 
 
 class JobError(HeadnodeError):

@@ -48,6 +48,14 @@ class ParamikoTransport:
             self.close()
             raise ConnectionLost(f"{where}: the SSH connection broke ({error})") from error
 
+    def client(self) -> paramiko.SSHClient:
+        """Return the open connection itself, for files and streams, which the port does not know.
+
+        Raises:
+            TransportError: no connection could be made.
+        """
+        return self._connected()
+
     def close(self) -> None:
         """Close the connection, if one is open."""
         client, self._client = self._client, None

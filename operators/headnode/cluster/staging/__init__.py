@@ -1,0 +1,1 @@
+"""Staging: files and folders between a worker and a cluster, planned as data, apart from how they travel."""
