@@ -12,6 +12,7 @@ from typing import Final
 
 from headnode.errors import JobSpecError
 from headnode.slurm.arrays import count_elements
+from headnode.slurm.element_arguments import READ_ARGUMENTS
 from headnode.slurm.jobspec import JobSpec
 
 # What a job says that has written a checkpoint and wants to go on (EX_TEMPFAIL of sysexits.h).
@@ -88,13 +89,14 @@ def render_directive(name: str, value: str | None) -> str:
     return f"#SBATCH --{name}={value}"
 
 
-def render_script(spec: JobSpec, *, checkpoint: bool = False) -> str:
+def render_script(spec: JobSpec, *, checkpoint: bool = False, takes_arguments: bool = False) -> str:
     """Return the whole batch script of ``spec``.
 
     Its last act, whichever way it ends but by a signal, is to leave its exit code in the file ``end`` (of an array
     ``end.<index>``) of its directory. With ``checkpoint`` the directory ``$HEADNODE_CHECKPOINT`` is there, and a
     command given as a list gets the USR1 that the batch shell gets; if it then ends with another code than 0 the
-    script ends with ``RUN_AGAIN``.
+    script ends with ``RUN_AGAIN``. With ``takes_arguments`` each element of an array has its own words as ``"$@"``; they
+    are added to a command given as a list.
 
     Raises:
         JobSpecError: ``script`` is not a shell script, so that nothing can be put before it.
@@ -113,15 +115,19 @@ def render_script(spec: JobSpec, *, checkpoint: bool = False) -> str:
     lines += [f"export {name}={_quoted(value)}" for name, value in sorted(spec.env.items())]
     if spec.setup:
         lines += ["", spec.setup.rstrip("\n")]
-    lines += ["", body.rstrip("\n") if spec.script is not None else _job_command(spec.command, checkpoint=checkpoint)]
+    if takes_arguments:
+        lines += ["", READ_ARGUMENTS]
+    command = _job_command(spec.command, checkpoint=checkpoint, takes_arguments=takes_arguments)
+    lines += ["", body.rstrip("\n") if spec.script is not None else command]
     lines += ["", "exit $?"]
     return "\n".join(lines) + "\n"
 
 
-def _job_command(command: list[str] | str | None, *, checkpoint: bool) -> str:
-    if checkpoint and isinstance(command, list):
-        return _FORWARDING.format(command=render_command(command), again=RUN_AGAIN).rstrip("\n")
-    return render_command(command)
+def _job_command(command: list[str] | str | None, *, checkpoint: bool, takes_arguments: bool) -> str:
+    if not isinstance(command, list):
+        return render_command(command)
+    text = render_command(command) + (' "$@"' if takes_arguments else "")
+    return _FORWARDING.format(command=text, again=RUN_AGAIN).rstrip("\n") if checkpoint else text
 
 
 def render_command(command: list[str] | str | None) -> str:

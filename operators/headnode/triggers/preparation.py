@@ -79,8 +79,11 @@ def prepare_trigger(
     policy: FailurePolicy | None = None,
     max_pending_seconds: float | None = None,
     adopt_owners: Sequence[str] = (),
+    takes_arguments: bool = False,
 ) -> SlurmJobTrigger:
     """Return the trigger for the rendered ``fields``; ``templated`` names those that were templates.
+
+    ``takes_arguments`` is for the script of an array whose elements have words of their own.
 
     Raises:
         JobSpecError: a field can't be right.
@@ -91,7 +94,7 @@ def prepare_trigger(
         given["account"] = settings.account
     policy = policy or FailurePolicy()
     spec = describe_job(given, policy)
-    script = render_script(spec, checkpoint=policy.wants_checkpoint)
+    script = render_script(spec, checkpoint=policy.wants_checkpoint, takes_arguments=takes_arguments)
     return SlurmJobTrigger(
         slurm_conn_id=settings.ssh.conn_id,
         owner=str(ti.id),
