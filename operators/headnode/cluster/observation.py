@@ -58,6 +58,9 @@ look() {
   return "${PIPESTATUS[0]}"
 }
 """.replace("PATHS_LIMIT", "60").replace("PATH_LIMIT", "20")
+# So that Slurm's commands, which wait for a silent slurmctld, and paths together stay below the command's own limit.
+_BOUNDED: Final = "timeout -s KILL 25"
+_BOUNDED_ACCOUNTING: Final = "timeout -s KILL 60"
 _NOT_THERE: Final = ("No such file or directory", "Not a directory")
 _NO_ACCOUNTING: Final = ("Slurm accounting storage is disabled", "accounting_storage/none")
 
@@ -88,7 +91,7 @@ def observe(conditions: Collection[Condition]) -> Procedure[Observation]:
     for number, user in enumerate(users):
         lines += _job_lines(number, user, names[user], minutes)
     body = "\n".join([_FUNCTIONS, "printf 'headnode:now %s\\n' \"$(date +%s)\"", *lines])
-    output = yield from ask(shell(body, purpose="looking at what is waited for", timeout_seconds=120.0))
+    output = yield from ask(shell(body, purpose="looking at what is waited for", timeout_seconds=240.0))
     now, parts = _split(output.stdout, expected=len(lines))
     return Observation(
         now=now,
@@ -104,8 +107,8 @@ def _job_lines(number: int, user: str, names: Collection[str], minutes: float) -
     which = f"--user={whose} {shlex.quote('--name=' + ','.join(sorted(names)))}"
     past = f"--starttime=now-{round(minutes) + 1}minutes --format=JobID,Submit,JobName"
     return [
-        f"ask_part queue:{number} squeue --noheader --states=all {which} '--format=%F|%V|%j'",
-        f"ask_part past:{number} sacct --noheader --parsable2 --allocations {which} {past}",
+        f"ask_part queue:{number} {_BOUNDED} squeue --noheader --states=all {which} '--format=%F|%V|%j'",
+        f"ask_part past:{number} {_BOUNDED_ACCOUNTING} sacct --noheader --parsable2 --allocations {which} {past}",
     ]
 
 
@@ -116,8 +119,8 @@ def _slurm_lines(conditions: Iterable[Condition]) -> list[str]:
         if isinstance(each, PartitionFree | NoMaintenance):
             partitions |= {each.partition} if each.partition else set()
             reservations |= isinstance(each, NoMaintenance)
-    lines = [f"ask_part nodes {shlex.join(sinfo(partitions))}"] if partitions else []
-    return lines + ([f"ask_part reservations {shlex.join(SCONTROL_RESERVATIONS)}"] if reservations else [])
+    lines = [f"ask_part nodes {_BOUNDED} {shlex.join(sinfo(partitions))}"] if partitions else []
+    return lines + ([f"ask_part reservations {_BOUNDED} {shlex.join(SCONTROL_RESERVATIONS)}"] if reservations else [])
 
 
 def _split(stdout: str, *, expected: int) -> tuple[int, Mapping[str, _Part]]:
@@ -147,7 +150,7 @@ def _or_error(read: Callable[..., T], *arguments: object) -> T | HeadnodeError:
 
 def _slurm(parse: Callable[[str], T], part: _Part) -> T:
     if part.status != 0:
-        raise ControllerUnavailable(f"Slurm does not answer: {part.error or 'without a word'}")
+        raise ControllerUnavailable(f"Slurm does not answer: {part.error or f'it was ended with status {part.status}'}")
     return parse(part.output)
 
 
