@@ -7,7 +7,7 @@ whichever job it runs: it is the element's number modulo MaxArraySize.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -16,7 +16,7 @@ from typing import Final
 from headnode.errors import JobSpecError
 from headnode.slurm.accounting import ElementEnd
 from headnode.slurm.arrays import expand_elements, render_elements
-from headnode.slurm.states import JobState, Phase, phase_of
+from headnode.slurm.states import JobState, Phase, parse_state, phase_of
 
 MAX_ELEMENTS: Final = 100_000
 # slurmctld refuses 4096 characters and more; the throttle needs a few of them.
@@ -26,6 +26,15 @@ NO_END: Final = ElementEnd(JobState.UNKNOWN, None, None)
 # Rounding must not ask for one element more: 0.9 * 10 is 9.000000000000002 in some orders of multiplication.
 _ROUNDING: Final = 1e-9
 _MAX_RANGES_SHOWN: Final = 20
+_MAX_JOBS_SHOWN: Final = 5
+# How a state that is no end is called where elements are counted.
+_COUNTED_AS: Final = {
+    Phase.RUNNING: "running",
+    Phase.PENDING: "waiting",
+    Phase.BLOCKED: "held",
+    Phase.ENDING: "ending",
+    Phase.UNKNOWN: "in an unknown state",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,3 +179,23 @@ def name_elements(elements: Iterable[int]) -> str:
     if len(ranges) <= _MAX_RANGES_SHOWN:
         return ",".join(ranges)
     return f"{','.join(ranges[:_MAX_RANGES_SHOWN])},... ({len(members)} in all)"
+
+
+def name_jobs(job_ids: Sequence[str]) -> str:
+    """Return the array jobs' ids for people, of very many only the first."""
+    more = f", ... ({len(job_ids)} in all)" if len(job_ids) > _MAX_JOBS_SHOWN else ""
+    return f"array{'s' if len(job_ids) > 1 else ''} {', '.join(job_ids[:_MAX_JOBS_SHOWN])}{more}"
+
+
+def describe_progress(job_ids: Sequence[str], counts: Mapping[str, int], *, total: int) -> str:
+    """Return how many of ``total`` elements are where, e.g. ``array 123: 256 running, 700 waiting, 44 ended``.
+
+    ``counts`` are the unfinished ones by Slurm's words; the others have ended.
+    """
+    by_phase: Counter[str] = Counter()
+    for word, count in counts.items():
+        by_phase[_COUNTED_AS.get(phase_of(parse_state(word)), "ending")] += count
+    parts = [f"{by_phase[name]} {name}" for name in _COUNTED_AS.values() if by_phase[name]]
+    if ended := total - sum(counts.values()):
+        parts.append(f"{ended} ended")
+    return f"{name_jobs(job_ids)}: {', '.join(parts)}"

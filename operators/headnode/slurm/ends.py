@@ -27,6 +27,11 @@ _ENDS: Final[dict[JobState, tuple[type[JobError], str]]] = {
 }
 
 
+def kind_of_end(state: JobState) -> tuple[type[JobError], str]:
+    """Return the error that an end in ``state`` is, and what can be done about it."""
+    return _ENDS.get(state, (JobFailed, "its own output says more"))
+
+
 def job_error(
     entry: AccountingEntry, *, where: str, log_tail: Sequence[str] = (), not_again: str | None = None
 ) -> JobError | None:
@@ -37,7 +42,7 @@ def job_error(
     """
     if phase_of(entry.state) is Phase.SUCCEEDED:
         return None
-    kind, advice = _ENDS.get(entry.state, (JobFailed, "its own output says more"))
+    kind, advice = kind_of_end(entry.state)
     took = timedelta(seconds=entry.usage.elapsed_seconds)
     parts = [f"job {entry.job_id} on {where} ended as {entry.state_word}", f"after {took}"]
     if entry.elements > 1:
