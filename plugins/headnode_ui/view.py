@@ -95,7 +95,7 @@ def job_view(record: JobRecord, *, now: datetime) -> JobView:
         outcome=_ended_with(record.exit_code, record.signal),
         elapsed=duration(sum(_lengths(record.history, until))),
         stages=_stages(record.history, until),
-        requested=[(name, plain(value)) for name, value in record.requested.items()],
+        requested=_requested(record.requested),
         submissions=[_submission(each) for each in record.submissions],
         elements=_elements(record.element_states),
         advice=_advice(record),
@@ -126,6 +126,15 @@ def plain(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(part) for part in value)
     return str(value)
+
+
+def _requested(requested: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was asked for, of a heterogeneous job one line for each further component."""
+    components = requested.get("components")
+    lines = [(name, plain(value)) for name, value in requested.items() if name != "components"]
+    if isinstance(components, list):
+        lines += [(f"component {number}", plain(each)) for number, each in enumerate(components, start=1)]
+    return lines
 
 
 def _record_path(record: JobRecord) -> str:

@@ -52,6 +52,14 @@ def follow(connect, job_id, directory, elements):
     return asyncio.run(asyncio.wait_for(run(), 90))
 
 
+def wait_until_running(slurm_cluster, job_id):
+    """Wait until all components of the job run."""
+    deadline = time.monotonic() + 60
+    while set(slurm_cluster.run("squeue", "-h", "-o", "%t", f"--jobs={job_id},{job_id}").stdout.split()) != {"R"}:
+        assert time.monotonic() < deadline, slurm_cluster.run("squeue").stdout
+        time.sleep(0.2)
+
+
 def test_a_job_that_waits_in_vain_is_given_another_dependency(
     ask, dependent, new_request, wait_until_over, slurm_cluster
 ):
@@ -98,12 +106,7 @@ def test_a_heterogeneous_job_is_one_job(ask, connect, new_request):
 def test_the_worst_component_speaks_for_the_job(ask, connect, new_request, slurm_cluster):
     """One that was cancelled is no success, whatever the script's exit code."""
     submitted = ask(submit(new_request(("sleep", "4"), components=COMPONENTS)))
-    deadline = time.monotonic() + 60
-    while (
-        "R" not in slurm_cluster.run("squeue", "-h", "-o", "%t", f"--jobs={submitted.job_id},{submitted.job_id}").stdout
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until_running(slurm_cluster, submitted.job_id)
     slurm_cluster.run("scancel", f"{submitted.job_id}+1")
     states, entry = follow(connect, submitted.job_id, submitted.directory, 2)
     assert "RUNNING" in states
@@ -115,6 +118,7 @@ def test_withdrawing_cancels_all_components(ask, new_request, slurm_cluster, wai
     """Nothing is left in the queue."""
     request = new_request(("sleep", "60"), components=COMPONENTS)
     job_id = ask(submit(request)).job_id
+    wait_until_running(slurm_cluster, job_id)
     assert ask(withdraw(request.place)) == [job_id]
     wait_until_over(job_id)
     answer = slurm_cluster.run("sacct", "-nPX", "-o", "JobID,State", f"--jobs={job_id}").stdout

@@ -48,10 +48,34 @@ def test_ended_job(page):
     assert page.locator("#reason").inner_text() == "OutOfMemory · signal 125"
     assert page.get_by_role("row", name="RUNNING").get_by_text("33 min 48 s").is_visible()
     assert page.get_by_role("strong").get_by_text("76.8 %").is_visible()
-    assert page.get_by_text("8.0 GiB").is_visible()
-    assert page.get_by_text("node gpu07 failed: it is excluded").is_visible()
+    assert page.get_by_role("strong").get_by_text("88.9 %").is_visible()
+    assert page.get_by_text("8.0 GiB of 9.0 GiB allocated, 89%; at most 4.0 GiB a task").is_visible()
+    assert page.get_by_text("1250.0 kJ").is_visible()
+    first, second = page.locator("#submissions tbody tr").all()
+    assert "NODE_FAIL" in first.inner_text()
+    assert "1 min 01 s" in first.inner_text()
+    assert "node gpu07 failed: it is excluded\nafterok:4700" in second.inner_text()
+    assert "signal 125" in second.inner_text()
     assert page.get_by_text("constraint=a100").is_visible()
     assert page.locator("meta[http-equiv=refresh]").count() == 0
+
+
+def test_states_of_an_arrays_elements(page):
+    """Those that failed come first."""
+    page.goto(path_of("array"))
+    keep_picture(page, "array")
+    rows = [row.inner_text().split("\t") for row in page.locator("#elements tbody tr").all()]
+    assert rows == [["FAILED", "3"], ["OUT_OF_MEMORY", "812"], ["COMPLETED", "0-2, 4-811, 813-999"]]
+
+
+def test_held_job_says_what_to_do(page):
+    """Slurm's word, and what it means."""
+    page.goto(path_of("held"))
+    keep_picture(page, "held")
+    assert page.locator("#reason").inner_text().startswith("JobHeldUser")
+    assert page.locator("#advice").inner_text() == (
+        "Its owner holds it; it will not start by itself: `scontrol release <job id>` lets it go."
+    )
 
 
 def test_markup_in_a_job_name_is_text(page):

@@ -107,6 +107,12 @@ def test_record_is_read_from_text_and_from_data():
     assert parse_record(whole.model_dump_json()) == parse_record(whole.to_xcom()) == whole
 
 
+def test_each_component_of_a_heterogeneous_job_has_a_line():
+    """Component 0 is the job itself."""
+    view = job_view(record(requested={"mem": "4G", "components": [{"partition": "gpu", "mem": "8G"}, {}]}), now=BEGIN)
+    assert view.requested == [("mem", "4G"), ("component 1", "partition=gpu, mem=8G"), ("component 2", "-")]
+
+
 def test_failed_elements_come_first():
     """Whoever opens the page looks for what went wrong."""
     view = job_view(record(element_states={"COMPLETED": "0-2,4-9", "FAILED": "3"}), now=BEGIN)

@@ -71,11 +71,50 @@ def job_pages() -> None:
             history=[*history, StateChange(at=end, state="OUT_OF_MEMORY", reason="OutOfMemory")],
             requested={**first["requested"], "sbatch_options": {"constraint": "a100"}, "gpus_per_node": 1},
             submissions=[
-                Submission(number=1, job_id="4711", at=SUBMITTED - timedelta(minutes=20)),
-                Submission(number=2, job_id="4712", at=SUBMITTED, reason="node gpu07 failed: it is excluded"),
+                Submission(
+                    number=1,
+                    job_id="4711",
+                    at=SUBMITTED - timedelta(minutes=20),
+                    state="NODE_FAIL",
+                    exit_code=0,
+                    usage=Usage(elapsed_seconds=61),
+                ),
+                Submission(
+                    number=2,
+                    job_id="4712",
+                    at=SUBMITTED,
+                    reason="node gpu07 failed: it is excluded",
+                    dependency="afterok:4700",
+                    state="OUT_OF_MEMORY",
+                    signal=125,
+                ),
             ],
-            usage=Usage(elapsed_seconds=2028, allocated_cpus=16, cpu_seconds=24931.2, max_rss_bytes=8_589_934_592),
+            usage=Usage(
+                elapsed_seconds=2028,
+                allocated_cpus=16,
+                cpu_seconds=24931.2,
+                max_rss_bytes=4_294_967_296,
+                memory_used_bytes=8_589_934_592,
+                allocated_memory_bytes=9_663_676_416,
+                gpus=2,
+                node_count=2,
+                energy_joules=1_250_000,
+            ),
+            error_log_path="/scratch/headnode/job_pages/train/4712/error.log",
         )
+        context["ti"].xcom_push("slurm_job", record)
+
+    @task
+    def array() -> None:
+        context = get_current_context()
+        states = {"COMPLETED": "0-2,4-811,813-999", "FAILED": "3", "OUT_OF_MEMORY": "812"}
+        record = record_of(context, job_id="4713", job_name="classify tiles", state="FAILED", element_states=states)
+        context["ti"].xcom_push("slurm_job", record)
+
+    @task
+    def held() -> None:
+        context = get_current_context()
+        record = record_of(context, job_id="4714", state="PENDING", reason="JobHeldUser", nodes=None)
         context["ti"].xcom_push("slurm_job", record)
 
     @task
@@ -100,6 +139,8 @@ def job_pages() -> None:
     linked = running.override(task_id="running")()
     linked.operator.operator_extra_links = (SlurmJobLink(),)
     out_of_memory()
+    array()
+    held()
     mapped.expand(job_id=["5001", "5002"])
     from_the_future()
     damaged()
