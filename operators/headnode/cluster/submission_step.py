@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from headnode.cluster.place import JobPlace
+from headnode.cluster.sweeping import LABELS_NAME
 from headnode.slurm import commands
 
 # sbatch hands its umask on to the job, which must have the user's own.
@@ -129,6 +130,7 @@ def render_step(
             f"options=({shlex.join(options)})",
             f"script={shlex.quote(script)}",
             "write_files() {",
+            f'  printf %s {shlex.quote(place.labels.model_dump_json())} > "$task/{LABELS_NAME}" || return 1',
             *writing,
             "  return 0",
             "}",

@@ -195,6 +195,8 @@ def session_environment(settings: ClusterSettings) -> dict[str, str]:
     return {
         "SLURM_CONF": str(settings.slurm_conf),
         "PATH": f"{settings.directory}/bin:{settings.session_path}",
+        # A home of the cluster's own: the user's start-up files would slow each command down and print.
+        "HOME": f"{settings.directory}/home",
         **cluster_mark(settings),
         **moved_clock(settings),
     }
