@@ -223,7 +223,10 @@ def _elements(states: Mapping[str, str] | None) -> list[ElementsView]:
 
 def _advice(record: JobRecord) -> tuple[str, str] | None:
     """Return why the job waits in plain words and in what tone, None where there is nothing to say."""
-    if phase_of(parse_state(record.state)).ended or (meaning := explain_reason(record.reason)) is None:
+    if (
+        phase_of(parse_state(record.state)).ended
+        or (meaning := explain_reason(record.reason, job_id=record.job_id)) is None
+    ):
         return None
     words = meaning.words[0].upper() + meaning.words[1:]
     if meaning.prospect is Prospect.NEEDS_PERSON:

@@ -74,7 +74,7 @@ def test_held_job_says_what_to_do(page):
     keep_picture(page, "held")
     assert page.locator("#reason").inner_text().startswith("JobHeldUser")
     assert page.locator("#advice").inner_text() == (
-        "Its owner holds it; it will not start by itself: `scontrol release <job id>` lets it go."
+        "Its owner holds it; it will not start by itself: `scontrol release 4714` lets it go."
     )
 
 

@@ -129,7 +129,7 @@ def test_failed_elements_come_first():
         (
             "PENDING",
             "JobHeldUser",
-            ("Its owner holds it; it will not start by itself: `scontrol release <job id>` lets it go.", "blocked"),
+            ("Its owner holds it; it will not start by itself: `scontrol release 1` lets it go.", "blocked"),
         ),
         ("PENDING", "AWordOfTomorrow", None),
         ("PENDING", None, None),

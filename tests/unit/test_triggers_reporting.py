@@ -107,6 +107,13 @@ def test_however_the_log_is_cut_its_lines_are_the_same(text, size):
             "job 1 is PENDING (Priority: jobs of higher priority are before it)",
         ),
         (
+            Followed(job_id="1", reason="launch failed requeued held"),
+            (
+                "job 1 is PENDING (launch failed requeued held: it could not be launched, was requeued and is held; it"
+                " will not start by itself; look at its script and directory, then `scontrol release 1` lets it go)"
+            ),
+        ),
+        (
             Followed(job_id="1", reason="JobHeldAdmin"),
             (
                 "job 1 is PENDING (JobHeldAdmin: an administrator holds it; it will not start by itself; only an"

@@ -237,7 +237,7 @@ def parse_jobspec(fields: Mapping[str, Any]) -> JobSpec:
         field = str(first["loc"][0]) if first["loc"] else "job"
         problem = first["msg"].removeprefix("Value error, ")
         if field == "components" and len(first["loc"]) > 1:
-            problem = f"component {first['loc'][1] + 1}: {': '.join(map(str, first['loc'][2:]))}: {problem}"
+            problem = f"component {int(first['loc'][1]) + 1}: {': '.join(map(str, first['loc'][2:]))}: {problem}"
         raise JobSpecError(field, problem) from error
 
 

@@ -7,7 +7,7 @@ the descriptions that slurmctld shows in place of a code are those of ``src/slur
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -163,8 +163,10 @@ _DESCRIPTIONS: Final[tuple[tuple[str, Prospect, str, str | None], ...]] = (
 _NOT_A_REASON: Final = frozenset({"", "None", "(null)"})
 
 
-def explain_reason(reason: str | None) -> PendingReason | None:
+def explain_reason(reason: str | None, *, job_id: str | None = None) -> PendingReason | None:
     """Return what squeue's ``reason`` (%r) means; None where there is none, or one that this table does not hold.
+
+    The advice names ``job_id`` where it is given.
 
     Slurm adds details after a comma (``ReqNodeNotAvail, UnavailableNodes:n1``), and squeue's other format puts
     parentheses around it.
@@ -172,22 +174,27 @@ def explain_reason(reason: str | None) -> PendingReason | None:
     text = (reason or "").strip().removeprefix("(").removesuffix(")")
     if text in _NOT_A_REASON:
         return None
-    for pattern, prospect, words, advice in _DESCRIPTIONS:
-        if re.fullmatch(pattern, text, re.IGNORECASE):
-            return PendingReason(code=text, prospect=prospect, words=words, advice=advice)
+    found = _find(text)
+    if found is not None and found.advice is not None and job_id is not None:
+        return replace(found, advice=found.advice.replace("<job id>", job_id))
+    return found
+
+
+def _find(text: str) -> PendingReason | None:
     code = text.partition(",")[0].strip()
     if code in _CODES:
         prospect, words, advice = _CODES[code]
         return PendingReason(code=code, prospect=prospect, words=words, advice=advice)
-    for pattern, prospect, words, advice in _FAMILIES:
-        if re.fullmatch(pattern, code):
-            return PendingReason(code=code, prospect=prospect, words=words, advice=advice)
+    for name, patterns, flags in ((text, _DESCRIPTIONS, re.IGNORECASE), (code, _FAMILIES, re.NOFLAG)):
+        for pattern, prospect, words, advice in patterns:
+            if re.fullmatch(pattern, name, flags):
+                return PendingReason(code=name, prospect=prospect, words=words, advice=advice)
     return None
 
 
-def describe_reason(reason: str) -> str:
+def describe_reason(reason: str, *, job_id: str | None = None) -> str:
     """Return Slurm's reason with its meaning in plain words, and what to do where the job won't start by itself."""
-    meaning = explain_reason(reason)
+    meaning = explain_reason(reason, job_id=job_id)
     if meaning is None:
         return reason
     if meaning.prospect is Prospect.WAITS:

@@ -88,7 +88,7 @@ def describe_state(job: Followed) -> str:
     if job.nodes:
         text += f" on {job.nodes}"
     if job.reason:
-        text += f" ({describe_reason(job.reason)})"
+        text += f" ({describe_reason(job.reason, job_id=job.job_id)})"
     elif job.state_word == "REQUEUE_HOLD":
         text += " (it was requeued and is held; it will not start by itself; `scontrol release` lets it go)"
     return text
