@@ -170,6 +170,10 @@ class AirflowApi:
         """Mark a run success, failed or queued."""
         self.api("PATCH", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}", {"state": state})
 
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete a run that has ended, with all that Airflow keeps of it."""
+        self.api("DELETE", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}")
+
     def clear(
         self, dag_id: str, run_id: str, task_ids: Sequence[str | tuple[str, int]] | None = None, **options: bool
     ) -> list[TaskInstance]:

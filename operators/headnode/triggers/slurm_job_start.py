@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -12,8 +13,9 @@ from headnode.errors import HeadnodeError
 from headnode.hooks.connection import aload_settings
 from headnode.hooks.deployment import deployment_id
 from headnode.slurm.policy import FailurePolicy
+from headnode.triggers.cancelling import begin
 from headnode.triggers.outcome import failure
-from headnode.triggers.preparation import SPEC_FIELDS, prepare_trigger
+from headnode.triggers.preparation import SPEC_FIELDS, labels_of, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
 
 
@@ -29,6 +31,8 @@ class SlurmJobStartTrigger(BaseTrigger):
     :param max_pending_seconds: how long a job may wait in the queue, None for ever
     :param fields: the operator's fields by their names
     """
+
+    timeout_after: datetime | None = None
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class SlurmJobStartTrigger(BaseTrigger):
         for name in SPEC_FIELDS:
             setattr(self, name, fields.get(name))
         self._inner: SlurmJobTrigger | None = None
+        self._refused = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow stores while the task is deferred."""
@@ -76,17 +81,42 @@ class SlurmJobStartTrigger(BaseTrigger):
         try:
             inner = await self._prepared()
         except HeadnodeError as error:
+            self._refused = True
             yield TriggerEvent(failure(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}"))
             return
         self.log.info("the batch script:\n%s", inner.script)
+        inner.task_instance, inner.timeout_after = self.task_instance, self.timeout_after
         self._inner = inner
         async for event in inner.run():
             yield event
 
     async def on_kill(self) -> None:
-        """Cancel the job; see ``SlurmJobTrigger.on_kill``."""
+        """Cancel the job; see ``SlurmJobTrigger.on_kill``. A triggerer before this one may have submitted it."""
+        if not self._refused:
+            await asyncio.shield(begin(self._kill(), name=f"headnode cancels {self.task_id}"))
+
+    async def cleanup(self) -> None:
+        """Cancel the job when the task's time is up; see ``SlurmJobTrigger.cleanup``."""
         if self._inner is not None:
-            await self._inner.on_kill()
+            await self._inner.cleanup()
+
+    async def _kill(self) -> None:
+        await (self._inner or self._unprepared(await asyncio.to_thread(deployment_id))).on_kill()
+
+    def _unprepared(self, deployment: str) -> SlurmJobTrigger:
+        """Return a trigger that knows whose job it is, and no more."""
+        ti: Any = self.task_instance
+        return SlurmJobTrigger(
+            slurm_conn_id=self.slurm_conn_id,
+            owner=str(ti.id),
+            labels=labels_of(ti).model_dump(),
+            deployment_id=deployment,
+            outage_tolerance_seconds=self.outage_tolerance_seconds,
+            script="",
+            job_name="",
+            script_sha256="",
+            requested={},
+        )
 
     async def _prepared(self) -> SlurmJobTrigger:
         settings = await aload_settings(self.slurm_conn_id)

@@ -7,11 +7,11 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from headnode.cluster.cancellation import withdraw
@@ -23,18 +23,21 @@ from headnode.errors import HeadnodeError, JobError
 from headnode.hooks.connection import aload_settings
 from headnode.slurm.record import JobRecord, Labels
 from headnode.ssh.settings import ClusterSettings
+from headnode.triggers.cancelling import begin, cancel_unless_followed, task_states
 from headnode.triggers.dependencies import DependencyWatch
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.pace import let_scheduler_catch_up
-from headnode.triggers.reporting import describe_cancelled, store_record, store_result, stored_record
+from headnode.triggers.reporting import store_record, store_result, stored_record
+from headnode.triggers.sweeping import sweep_from_time_to_time
 from headnode.triggers.trackers import tracker_for
 
 T = TypeVar("T")
 
 _FIRST_RETRY_SECONDS: Final = 5.0
 _LAST_RETRY_SECONDS: Final = 300.0
-# Airflow interrupts on_kill after about a second; what it began must live on, so somebody must hold it.
-_CANCELLATIONS: Final[set[asyncio.Task[None]]] = set()
+# A triggerer that starts finds the tasks that were marked while none ran; later ones are told at once.
+_BACKLOG_SECONDS: Final = 60.0
+_LOADED_AT: Final = time.monotonic()
 
 
 class SubmittingTrigger(BaseTrigger):
@@ -52,6 +55,9 @@ class SubmittingTrigger(BaseTrigger):
     :param depends_on: the tasks on whose jobs this one's depend, as ``Dependencies.to_json`` gives them
     :param adopt_owners: task instances of earlier tries, whose job is taken over where it has the same script
     """
+
+    #: When the task's time is up; Airflow sets it.
+    timeout_after: datetime | None = None
 
     def __init__(
         self,
@@ -106,7 +112,9 @@ class SubmittingTrigger(BaseTrigger):
         """Yield the one event that ends the wait."""
         began = time.monotonic()
         try:
+            await self._until_told()
             settings = await aload_settings(self.slurm_conn_id)
+            sweep_from_time_to_time(settings, self.deployment_id)
             result = await self._finish(tracker_for(settings), settings)
         except HeadnodeError as error:
             about = f"task {self._labels.task_id!r} on connection {self.slurm_conn_id!r}{self._so_far(error)}"
@@ -129,36 +137,36 @@ class SubmittingTrigger(BaseTrigger):
         """Cancel the job, unless the task merely went to another triggerer or has a new try.
 
         Airflow calls this also for tasks that another triggerer has taken over; those are still deferred. A new try
-        that is deferred already ends the jobs of the tries before it by itself.
+        ends the jobs of the tries before it by itself.
         """
-        if self._fired:
-            return
-        task = asyncio.create_task(self._cancel(), name=f"headnode cancels {self._labels.task_id}")
-        _CANCELLATIONS.add(task)
-        task.add_done_callback(_CANCELLATIONS.discard)
-        await asyncio.shield(task)
+        if not self._fired:
+            self._fired = True
+            await asyncio.shield(begin(self._cancel(), name=f"headnode cancels {self._labels.task_id}"))
+
+    async def cleanup(self) -> None:
+        """Cancel the job when the task's time is up: Airflow does not call ``on_kill`` then."""
+        timeout = self.timeout_after
+        if timeout is not None and (timeout if timeout.tzinfo else timeout.replace(tzinfo=UTC)) < datetime.now(UTC):
+            await self.on_kill()
 
     async def _cancel(self) -> None:
-        labels = self._labels
-        states = await asyncio.to_thread(
-            RuntimeTaskInstance.get_task_states,
-            dag_id=labels.dag_id,
-            map_index=labels.map_index,
-            task_ids=[labels.task_id],
-            run_ids=[labels.run_id],
-        )
-        now = {str(state) for of_run in states.values() for state in of_run.values()}
-        if "deferred" in now:
-            self.log.info("the task is still deferred, so its job is left to whoever follows it now")
-            return
-        try:
+        async def withdrawn() -> list[str]:
             settings = await aload_settings(self.slurm_conn_id)
             place = self._place(settings)
-            cancelled = await self._tolerantly(tracker_for(settings), lambda: withdraw(place))
-        except HeadnodeError as error:
-            self.log.error("the job could not be cancelled, look at the cluster: %s", error)  # noqa: TRY400 - no traceback for people
+            return await self._tolerantly(
+                tracker_for(settings), lambda: withdraw(place, settle_seconds=settings.settle_seconds)
+            )
+
+        await cancel_unless_followed(self._labels, withdrawn, log=self.log)
+
+    async def _until_told(self) -> None:
+        """Wait for ``on_kill`` where the task was taken from this trigger before a triggerer ran it."""
+        if self.task_instance is None or time.monotonic() > _LOADED_AT + _BACKLOG_SECONDS:
             return
-        self.log.info("%s", describe_cancelled(cancelled))
+        states = await task_states(self._labels, log=self.log)
+        if "deferred" not in states:
+            self.log.info("nothing is submitted: the task is %s", ", ".join(sorted(states)) or "deleted")
+            await asyncio.Event().wait()
 
     @property
     def _labels(self) -> Labels:
@@ -189,7 +197,7 @@ class SubmittingTrigger(BaseTrigger):
 
         async def send(options: tuple[str, ...]) -> Submitted:
             complete = replace(request, options=(*request.options, *options))
-            return await self._tolerantly(tracker, lambda: submit(complete))
+            return await self._tolerantly(tracker, lambda: submit(complete, settle_seconds=settings.settle_seconds))
 
         if self.depends_on is None:
             return await send(())
