@@ -1,0 +1,289 @@
+"""A real Airflow over a private cluster, both to be broken, and the count of the jobs that each attempt had."""
+
+import json
+import os
+import signal
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from headnode.cluster.place import JobPlace
+from headnode.slurm.record import Labels
+from headnode.testing import SlurmCluster
+from headnode.testing.airflow import AirflowApiError, PrivateAirflow
+from headnode.testing.watchdog import watched
+
+FULL = os.environ.get("HEADNODE_FULL") == "1"
+DAGS = Path(__file__).parent / "dags"
+WAIT_SECONDS = 900 if FULL else 240
+# How long a triggerer may be silent before another one takes its triggers over.
+SILENCE_SECONDS = 30 if FULL else 8
+SETTINGS = {
+    "AIRFLOW__CORE__PARALLELISM": "6",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(SILENCE_SECONDS),
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "8",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+    # A worker that was killed is missed after so long (300 s by default).
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+    # A worker outlives an API server that is away for this long: 10 tries, at most 3 s apart.
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
+    "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "3",
+    "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "10",
+    "AIRFLOW__CORE__MAX_TEMPLATED_FIELD_LENGTH": "8192",
+}
+ATTEMPT_FIELDS = ("JobID", "State", "Start", "End", "WorkDir")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as accounting knows it; times are epoch seconds, None where there is none."""
+
+    job_id: str
+    state: str
+    start: int | None
+    end: int | None
+    task: str
+    key: str
+
+    @property
+    def owner(self):
+        """The task instance, that is the attempt."""
+        return self.key.rpartition("-")[0]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a DAG, and what Airflow and Slurm say of its tasks."""
+
+    airflow: PrivateAirflow
+    cluster: SlurmCluster
+    work: Path
+    dag_id: str
+    run_id: str
+    tasks: dict = field(default_factory=dict)
+
+    def directory(self, task_id, map_index=-1):
+        """Return the name of the task's directory on the cluster."""
+        labels = Labels(dag_id=self.dag_id, run_id=self.run_id, task_id=task_id, map_index=map_index)
+        place = JobPlace(work_directory=str(self.work), deployment_id="chaos", labels=labels, owner="nobody")
+        return place.task_name
+
+    def states(self):
+        """Return the states of all tasks."""
+        return {each["task_id"]: each["state"] for each in self.airflow.task_instances(self.dag_id, self.run_id)}
+
+    def state(self, task_id):
+        """Return the state of a task."""
+        return self.states()[task_id]
+
+    def tries(self):
+        """Return the number of each task's last try."""
+        return {each["task_id"]: each["try_number"] for each in self.airflow.task_instances(self.dag_id, self.run_id)}
+
+    def jobs(self, task_id):
+        """Return the jobs of a task in the order of their submission."""
+        return self.jobs_by_task().get(self.directory(task_id), [])
+
+    def jobs_by_task(self):
+        """Return all jobs of the cluster by the directories of their tasks, in the order of their submission."""
+        answer = self.cluster.run(
+            "env", "SLURM_TIME_FORMAT=%s", "sacct", "-nPXD", "-S", "now-1days", "-E", "now+1days",
+            "-o", ",".join(ATTEMPT_FIELDS),
+        )  # fmt: skip
+        found = defaultdict(list)
+        for line in answer.stdout.splitlines():
+            job_id, state, start, end, directory = line.split("|", 4)
+            task, key = Path(directory).parts[-3:-1]
+            found[task].append(Job(job_id, state, _time(start), _time(end), task, key))
+        return found
+
+    def queued(self, *task_ids):
+        """Return the lines of squeue about the jobs of these tasks, all tasks of the run by default."""
+        tasks = {self.directory(task_id) for task_id in task_ids or self.known_tasks()}
+        lines = self.cluster.run("squeue", "-h", "-o", "%i|%T|%Z").stdout.splitlines()
+        return [line for line in lines if Path(line.rpartition("|")[2]).parts[-3] in tasks]
+
+    def known_tasks(self):
+        """Return the ids of the run's tasks, also when the run is deleted or Airflow does not answer."""
+        if not self.tasks:
+            self.tasks.update(dict.fromkeys(self.states()))
+        return list(self.tasks)
+
+    def mark(self, task_id, state):
+        """Mark a task failed or successful."""
+        self.airflow.set_task_state(self.dag_id, self.run_id, task_id, state)
+
+    def clear(self, task_id):
+        """Clear a task alone."""
+        self.airflow.clear(self.dag_id, self.run_id, [task_id])
+
+    def log(self, task_id, try_number=1):
+        """Return the log of a task's try."""
+        return self.airflow.task_log(self.dag_id, self.run_id, task_id, try_number)
+
+    def wait(self, condition, what, *, timeout_seconds=WAIT_SECONDS):
+        """Return the first true value of ``condition()``; fail when none comes in time."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                if value := condition():
+                    return value
+            except AirflowApiError as error:
+                # A machine that is busy with all these processes may let the API server wait.
+                if error.status != 0:
+                    raise
+            assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}; {self.states()}"
+            time.sleep(0.3)
+
+    def wait_until_running(self, *task_ids):
+        """Wait until the last job of each of the tasks runs."""
+
+        def running():
+            jobs = self.jobs_by_task()
+            last = [jobs[self.directory(task_id)][-1:] for task_id in task_ids]
+            return all(each and each[0].state == "RUNNING" for each in last)
+
+        self.known_tasks()
+        self.wait(running, f"the jobs of {task_ids} run")
+
+    def wait_until_over(self):
+        """Wait until the run has ended, and return its state."""
+        return self.airflow.wait_for_run(self.dag_id, self.run_id, timeout_seconds=WAIT_SECONDS)
+
+    def wait_until_gone(self):
+        """Wait until no job of the run is in the queue."""
+        self.wait(lambda: not self.queued(), "no job of the run is left in the queue")
+
+    def settle(self, *task_ids):
+        """Assert that no attempt had two jobs, that no two jobs ran at the same time, and that none is left."""
+        task_ids = task_ids or self.known_tasks()
+        self.wait_until_gone()
+        self.wait(
+            lambda: all(job.end for task_id in task_ids for job in self.jobs(task_id)), "accounting knows all ends"
+        )
+        by_task = self.jobs_by_task()
+        for task_id in task_ids:
+            name = self.directory(task_id)
+            jobs = by_task[name]
+            keys = [job.key for job in jobs]
+            assert len(keys) == len(set(keys)), f"{task_id} had two jobs in one attempt: {jobs}"
+            times = sorted((job.start, job.end) for job in jobs if job.start is not None)
+            assert all(end <= start for (_, end), (start, _) in pairwise(times)), jobs
+            assert not (self.work / "chaos/tasks" / name / "overlaps").exists(), jobs
+
+
+def _time(text):
+    return int(text) if text.isdecimal() else None
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Give the private cluster of all tests in this folder."""
+    directory = Path(tempfile.mkdtemp(prefix="hn-chaos-", dir="/tmp"))
+    with watched(directory):
+        running = SlurmCluster.start(directory, nodes=2, cpus_per_node=32, gpus_per_gpu_node=0)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory):
+    """Return the work directory on the cluster."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="session")
+def dags_folder(tmp_path_factory):
+    """Return a copy of the DAGs, which tests may change."""
+    folder = tmp_path_factory.mktemp("dags")
+    for path in DAGS.glob("*.py"):
+        (folder / path.name).write_text(path.read_text())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def airflow(cluster, work, dags_folder, tmp_path_factory):
+    """Give an Airflow that notices quickly what died."""
+    fields = json.loads(cluster.airflow_connection_json())
+    polling = {"poll_seconds": 1, "poll_max_seconds": 2}
+    fields["extra"] |= {"work_directory": str(work), **polling}
+    running = PrivateAirflow.start(
+        tmp_path_factory.mktemp("airflow"),
+        dags_folder=dags_folder,
+        connections={"slurm_default": json.dumps(fields)},
+        env={"AIRFLOW__HEADNODE__DEPLOYMENT_ID": "chaos", **SETTINGS},
+    )
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@dataclass
+class Starter:
+    """Starts runs of DAGs."""
+
+    airflow: PrivateAirflow
+    cluster: SlurmCluster
+    work: Path
+    last_backfill: int | None = None
+
+    def __call__(self, dag_id, **conf):
+        """Start a run of a DAG."""
+        return self._run(dag_id, self.airflow.trigger_dag(dag_id, conf=conf))
+
+    def backfill(self, dag_id, first_day, last_day):
+        """Start a backfill, one day after the other; return its runs in the order of their days."""
+        self.airflow.wait_for_dag(dag_id)
+        self.airflow.unpause(dag_id)
+        dates = {"from_date": f"{first_day}T00:00:00Z", "to_date": f"{last_day}T00:00:00Z"}
+        body = {"dag_id": dag_id, "max_active_runs": 1, **dates}
+        self.last_backfill = self.airflow.api("POST", "/backfills", body)["id"]
+        runs = self.airflow.api("GET", f"/dags/{dag_id}/dagRuns", params={"run_type": "backfill"})["dag_runs"]
+        return [self._run(dag_id, run["dag_run_id"]) for run in sorted(runs, key=lambda run: run["logical_date"])]
+
+    def _run(self, dag_id, run_id):
+        return Run(self.airflow, self.cluster, self.work, dag_id, run_id)
+
+
+@pytest.fixture(scope="session")
+def start(airflow, cluster, work):
+    """Return what starts runs of DAGs."""
+    return Starter(airflow, cluster, work)
+
+
+@pytest.fixture
+def kill_worker(airflow):
+    """Return a function that kills the processes of one task that a worker runs, and gives whether there was one."""
+
+    def kill():
+        (scheduler,) = airflow.process_ids("scheduler")
+        for process in psutil.Process(scheduler).children(recursive=True):
+            try:
+                title = " ".join(process.cmdline())
+                if "airflow supervisor" in title or "task supervisor" in title or "airflow worker" in title:
+                    children = process.children(recursive=True)
+                    if not children:
+                        continue
+                    for each in (process, *children):
+                        each.send_signal(signal.SIGKILL)
+                    return True
+            except psutil.NoSuchProcess:
+                continue
+        return False
+
+    return kill

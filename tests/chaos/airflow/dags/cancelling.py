@@ -1,0 +1,56 @@
+"""Tasks that are taken from their jobs: each job would run on for long, except in the try that is to end well."""
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+
+from headnode import SlurmJobOperator
+
+# A job that finds the lock taken runs beside another job of its task.
+COMMAND = """\
+exec 8>>"$HEADNODE_DIRECTORY/../.beside"
+flock -n 8 || echo $SLURM_JOB_ID >> "$HEADNODE_DIRECTORY/../overlaps"
+[ "$1" -ge "$2" ] || {wait}
+echo done"""
+LONG = COMMAND.format(wait="sleep 900")
+# Slurm kills it only KillWait seconds (5) after scancel: until then the job is COMPLETING.
+STUBBORN = COMMAND.format(wait="{ trap '' TERM; for second in $(seq 900); do sleep 1; done; }")
+
+
+def job(task_id, *, ends_at_try=99, command=LONG, **fields):
+    """Make a task whose job runs for long, but for the try that ends at once."""
+    return SlurmJobOperator(
+        task_id=task_id,
+        command=["bash", "-c", command, "_", "{{ ti.try_number }}", str(ends_at_try)],
+        memory="10M",
+        **fields,
+    )
+
+
+HELD = {"begin": "now+1hour"}
+
+with DAG("cancelling", schedule=None, max_active_tasks=64):
+    job("marked_failed")
+    job("marked_success")
+    job("started_marked_failed", start_from_trigger=True)
+    job("pending", sbatch_options=HELD)
+    job("cleared", ends_at_try=2)
+    job("started_cleared", ends_at_try=2, start_from_trigger=True)
+    job("cleared_twice", ends_at_try=3)
+    job("cleared_then_failed")
+    job("stubborn", ends_at_try=2, command=STUBBORN)
+    job("timed_out", execution_timeout=timedelta(seconds=20))
+    job("started_timed_out", execution_timeout=timedelta(seconds=20), start_from_trigger=True)
+
+for name, more in {"whole_run": {}, "timed_run": {"dagrun_timeout": timedelta(seconds=20)}}.items():
+    with DAG(name, schedule=None, **more):
+        job("running")
+        job("started", start_from_trigger=True)
+        job("pending", sbatch_options=HELD)
+
+with DAG("submitting", schedule=None):
+    job("marked_failed")
+    job("cleared", ends_at_try=2)
+
+with DAG("daily", schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False):
+    SlurmJobOperator(task_id="day", command=["sleep", "10"], memory="10M")
