@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from headnode.assets.remote_path import RemotePathEventTrigger
     from headnode.hooks.slurm import SlurmHook
+    from headnode.operators.slurm_array import SlurmArrayOperator
     from headnode.operators.slurm_job import SlurmJobOperator
     from headnode.sensors.maintenance import NoMaintenanceSensor
     from headnode.sensors.partition import SlurmPartitionSensor
@@ -26,6 +27,7 @@ __all__ = [
     "RemotePathEventTrigger",
     "RemotePathSensor",
     "Resubmit",
+    "SlurmArrayOperator",
     "SlurmHook",
     "SlurmJobOperator",
     "SlurmJobSensor",
@@ -43,6 +45,7 @@ _HOMES: Final = {
     "RemotePathEventTrigger": "headnode.assets.remote_path",
     "RemotePathSensor": "headnode.sensors.remote_path",
     "Resubmit": "headnode.slurm.policy",
+    "SlurmArrayOperator": "headnode.operators.slurm_array",
     "SlurmHook": "headnode.hooks.slurm",
     "SlurmJobOperator": "headnode.operators.slurm_job",
     "SlurmJobSensor": "headnode.sensors.slurm_job",

@@ -79,7 +79,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("headnode.hooks.slurm"),
-        "operators": _modules("headnode.operators.slurm_job"),
+        "operators": _modules("headnode.operators.slurm_array", "headnode.operators.slurm_job"),
         "sensors": _modules(
             "headnode.sensors.maintenance",
             "headnode.sensors.partition",

@@ -12,6 +12,7 @@ from headnode import (
     NoMaintenanceSensor,
     RemotePathEventTrigger,
     RemotePathSensor,
+    SlurmArrayOperator,
     SlurmHook,
     SlurmJobOperator,
     SlurmJobSensor,
@@ -53,6 +54,19 @@ with DAG("typed", schedule=None):
     text = SlurmJobOperator(task_id="text", command="hostname; nproc", time_limit=timedelta(minutes=5), nodes="{{ 2 }}")
     script = SlurmJobOperator(task_id="script", script="#!/bin/bash\nhostname\n")
     minimal = SlurmJobOperator(task_id="minimal", command=("hostname",))
+    tiles = SlurmArrayOperator(
+        task_id="tiles",
+        command=["python", "-m", "classify", "--year", "2025"],
+        arguments=[["--tile", "T31TFJ"], ["--tile", "T31TGJ"], "--help", 5],
+        max_running=50,
+        element_retries=2,
+        min_success_fraction=0.99,
+        log_elements="all",
+        memory="8G",
+        time_limit=timedelta(hours=2),
+    )
+    numbered = SlurmArrayOperator(task_id="numbered", command='classify "$HEADNODE_ELEMENT"', array="0-999%50")
+    upstream = SlurmArrayOperator(task_id="upstream", command=["classify"], arguments=tiles.output)
     wait = SlurmJobSensor(
         task_id="wait", slurm_conn_id="my_cluster", job_id="{{ 1 }}", timeout=timedelta(days=1), retries=1
     )
@@ -74,6 +88,7 @@ with DAG("typed", schedule=None):
     SlurmJobOperator.partial(task_id="many").expand(command=[["hostname"], ["nproc"]])
 
 assert_type(train, SlurmJobOperator)
+assert_type(tiles, SlurmArrayOperator)
 assert_type(wait, SlurmJobSensor)
 
 scene = RemotePathEventTrigger(slurm_conn_id="my_cluster", path="/data/scene.nc", stable_for_seconds=60, non_empty=True)
@@ -84,6 +99,7 @@ SlurmJobOperator(task_id="wrong", command=5)  # type: ignore[arg-type]
 SlurmJobOperator(task_id="wrong", command="true", time_limit=3600)  # type: ignore[arg-type]
 SlurmJobOperator("wrong", command="true")  # type: ignore[call-arg]
 RemotePathSensor(task_id="wrong")  # type: ignore[call-arg]
+SlurmArrayOperator(task_id="wrong", command="true", array="0-9", log_elements="some")  # type: ignore[arg-type]
 
 
 def ask(hook: SlurmHook) -> None:

@@ -1,5 +1,6 @@
 """What others rely on: the public names, and the triggers that Airflow's database holds while tasks are deferred."""
 
+import dataclasses
 import inspect
 import subprocess
 import sys
@@ -9,8 +10,11 @@ import pytest
 
 import headnode
 from headnode.assets.remote_path import RemotePathEventTrigger
+from headnode.triggers.array_preparation import ArrayFields
 from headnode.triggers.condition import SlurmConditionTrigger
 from headnode.triggers.job_end import SlurmJobEndTrigger
+from headnode.triggers.slurm_array import SlurmArrayTrigger
+from headnode.triggers.slurm_array_start import SlurmArrayStartTrigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
 from headnode.triggers.slurm_job_start import SlurmJobStartTrigger
 
@@ -45,6 +49,17 @@ JOB = SlurmJobTrigger(
     deployment_id="d",
 )
 START = SlurmJobStartTrigger(slurm_conn_id="c", templated=[], command="true")
+ARRAY = SlurmArrayTrigger(array="0-9", **JOB.serialize()[1])
+ARRAY_START = SlurmArrayStartTrigger(slurm_conn_id="c", templated=[], command="true", array_fields={"array": "0-9"})
+ARRAY_FIELDS = {
+    "array",
+    "arguments",
+    "max_running",
+    "element_retries",
+    "min_success_fraction",
+    "log_elements",
+    "uses_index",
+}
 END = SlurmJobEndTrigger(slurm_conn_id="c", job_id="1")
 CONDITION = SlurmConditionTrigger(slurm_conn_id="c", condition={"kind": "path", "path": "/data"})
 WATCHED_PATH = RemotePathEventTrigger(slurm_conn_id="c", path="/data")
@@ -102,6 +117,17 @@ STORED = {
     ),
 }
 
+STORED |= {
+    "headnode.triggers.slurm_array.SlurmArrayTrigger": (
+        ARRAY,
+        STORED["headnode.triggers.slurm_job.SlurmJobTrigger"][1] | ARRAY_FIELDS,
+    ),
+    "headnode.triggers.slurm_array_start.SlurmArrayStartTrigger": (
+        ARRAY_START,
+        STORED["headnode.triggers.slurm_job_start.SlurmJobStartTrigger"][1] | {"array_fields"},
+    ),
+}
+
 
 def test_public_names():
     """The package offers these names, each of which can be loaded."""
@@ -112,6 +138,7 @@ def test_public_names():
         "RemotePathEventTrigger",
         "RemotePathSensor",
         "Resubmit",
+        "SlurmArrayOperator",
         "SlurmHook",
         "SlurmJobOperator",
         "SlurmJobSensor",
@@ -151,6 +178,10 @@ def test_stored_triggers_can_be_made_again(class_path):
     ("name", "arguments"),
     [
         ("SlurmJobOperator", {"slurm_conn_id": "slurm_default", "start_from_trigger": False}),
+        (
+            "SlurmArrayOperator",
+            {"arguments": None, "array": None, "max_running": None, "element_retries": 0, "min_success_fraction": 1.0},
+        ),
         ("SlurmJobSensor", {"job_id": None, "job_name": None, "wait_for_job": True}),
         ("SlurmPartitionSensor", {"partition": inspect.Parameter.empty, "free_nodes": None, "free_gpus": None}),
         ("RemotePathSensor", {"path": inspect.Parameter.empty, "non_empty": False, "stable_for": None}),
@@ -172,6 +203,13 @@ def test_operators_take_every_field_that_jobs_have():
     parameters = set(inspect.signature(headnode.SlurmJobOperator.__init__).parameters)
     assert parameters >= SPEC_FIELDS
     assert set(headnode.SlurmJobOperator.template_fields) == SPEC_FIELDS | {"slurm_conn_id", "code"}
+    arrays = set(headnode.SlurmArrayOperator.template_fields)
+    assert arrays == SPEC_FIELDS | {"slurm_conn_id", "code", "arguments", "array"}
+
+
+def test_arrays_store_the_fields_that_triggers_take():
+    """With ``start_from_trigger=True`` they travel as one dict."""
+    assert {field.name for field in dataclasses.fields(ArrayFields)} == ARRAY_FIELDS
 
 
 def test_importing_headnode_does_not_import_airflow():

@@ -185,7 +185,7 @@ class SlurmJobOperator(BaseOperator):
             raise _named(error, self.task_id) from error
         return templated
 
-    def _trigger(self, context: Context, adopt_owners: list[str]) -> SlurmJobTrigger:
+    def _trigger(self, context: Context, adopt_owners: list[str], *, takes_arguments: bool = False) -> SlurmJobTrigger:
         return prepare_trigger(
             {name: getattr(self, name) for name in SPEC_FIELDS},
             templated=self._templated,
@@ -200,6 +200,7 @@ class SlurmJobOperator(BaseOperator):
             policy=self._policy,
             max_pending_seconds=self._max_pending_seconds,
             adopt_owners=adopt_owners,
+            takes_arguments=takes_arguments,
         )
 
     @property

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from headnode.cluster.events import Event, JobOver, OutageBegan, OutageOver, StateSeen
+from headnode.cluster.events import Event, JobOver, StateSeen
 from headnode.cluster.following import Followed
+from headnode.cluster.outages import OutageBegan, OutageOver
 from headnode.slurm.elements import describe_progress
 from headnode.slurm.reasons import describe_reason
 from headnode.slurm.states import JobState, combined_state
