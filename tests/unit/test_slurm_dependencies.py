@@ -150,7 +150,7 @@ def test_what_can_never_be_says_why():
     """Another cluster's jobs, and tasks that are not there."""
     elsewhere = judge("afterok", other("deferred", record=record()), host="elsewhere")
     assert isinstance(elsewhere, Never)
-    assert "task 'train' has its job on h, and this one is for elsewhere" in elsewhere.why
+    assert "task 'train' is deferred and has its job on h, but this one is for elsewhere" in elsewhere.why
     assert judge("afterok", OtherTask(task_id="trian", exists=False), host="h") == Never(
         "task 'trian' is not in this DAG run"
     )
@@ -167,6 +167,12 @@ def test_all_parts_of_an_array_that_have_not_ended_are_depended_on():
         Submission(number=3, job_id="9", at=at),
     ]
     assert unfinished_job_ids(record(submissions=parts)) == ("8", "9")
+
+
+def test_an_array_is_depended_on_when_all_of_its_jobs_are_submitted():
+    """A site's limits may let only some of them be queued at once."""
+    verdict = judge("afterok", other("deferred", record=record(jobs_to_come=2)), host="h")
+    assert verdict == NotYet("task 'train' is deferred and has still to submit 2 of its array jobs")
 
 
 def test_the_option_of_sbatch():

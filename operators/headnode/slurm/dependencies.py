@@ -136,13 +136,19 @@ def judge(kind: str, other: OtherTask, *, host: str) -> Verdict:
     record = other.record
     if record is None or other.state not in _WITH_A_JOB:
         return NotYet(f"{name} is {other.state or 'not scheduled yet'} and has no job yet")
+    return _judge_job(record, f"{name} is {other.state}", host=host)
+
+
+def _judge_job(record: JobRecord, task: str, *, host: str) -> Verdict:
     if record.host != host:
         return Never(
-            f"{name} has its job on {record.host}, and this one is for {host}: Slurm knows only its own cluster's jobs;"
-            f" put the tasks in order with >> instead"
+            f"{task} and has its job on {record.host}, but this one is for {host}: Slurm knows only its own cluster's"
+            " jobs; put the tasks in order with >> instead"
         )
     if phase_of(parse_state(record.state)).ended:
-        return NotYet(f"{name} is {other.state}, its job {record.job_id} ended as {record.state}")
+        return NotYet(f"{task}, its job {record.job_id} ended as {record.state}")
+    if record.jobs_to_come:
+        return NotYet(f"{task} and has still to submit {record.jobs_to_come} of its array jobs")
     return DependOn(unfinished_job_ids(record))
 
 
