@@ -207,7 +207,7 @@ class SlurmArrayTrigger(SlurmJobTrigger):
                 submitted = await self._part_submitted(
                     tracker, settings, place, part, options=options, following=following
                 )
-                await self._keep_submission(place, settings, submitted, reason, leads=at == 0)
+                await self._keep_submission(place, settings, submitted, reason, at=at, parts=len(parts))
                 progress.submitted(submitted.job_id, len(part.elements))
                 task = group.create_task(self._run_part(tracker, part, submitted, progress))
                 task.add_done_callback(lambda _: lanes.release())
@@ -251,9 +251,9 @@ class SlurmArrayTrigger(SlurmJobTrigger):
             await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
 
     async def _keep_submission(
-        self, place: JobPlace, settings: ClusterSettings, submitted: Submitted, reason: str, *, leads: bool
+        self, place: JobPlace, settings: ClusterSettings, submitted: Submitted, reason: str, *, at: int, parts: int
     ) -> None:
-        """Add a submission to the record; the first one of a round is what the record speaks of from now on."""
+        """Add the submission of a round's part ``at``; the first is what the record speaks of from now on."""
         if self._record is not None and any(each.number == place.number for each in self._record.submissions):
             return
         submission = Submission(
@@ -264,11 +264,13 @@ class SlurmArrayTrigger(SlurmJobTrigger):
             key=submitted.key,
             directory=submitted.directory,
         )
-        if leads or self._record is None:
-            await self._keep(self._recorded(place, settings, submitted, submission))
+        to_come = {"jobs_to_come": parts - at - 1}  # who depends on this array must know of all its jobs
+        if at == 0 or self._record is None:
+            record = self._recorded(place, settings, submitted, submission).model_copy(update=to_come)
         else:
             submissions = [*self._record.submissions, submission]
-            await self._keep(self._record.model_copy(update={"submissions": submissions}))
+            record = self._record.model_copy(update={"submissions": submissions, **to_come})
+        await self._keep(record)
 
     async def _keep_states(self, progress: ArrayProgress) -> None:
         if self._record is not None and (seen := progress.seen) is not None:
