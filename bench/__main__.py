@@ -38,7 +38,8 @@ def main(  # noqa: PLR0917 - typer reads options from the arguments
     write: Annotated[bool, typer.Option(help="append the report to bench/RESULTS.md")] = False,  # noqa: FBT002
 ) -> None:
     """Measure, print a report; Ctrl-C ends everything that was started and reports what there is."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     ways = [way for way in cases.split(",") if way]
     try:
         plan = chosen_cases(quick_cases() if quick else default_cases(), jobs=jobs or (), ways=ways, seconds=seconds)

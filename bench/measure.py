@@ -234,6 +234,7 @@ def _wait_until_quiet(setting: Setting) -> None:
         # A task that is being stopped may still submit.
         cluster.run("scancel", "--me", check=False)
         time.sleep(1)
+    setting.end_remote_commands()
     time.sleep(QUIET_SECONDS)
 
 

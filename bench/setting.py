@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from bench.cases import BY_HAND, Case
 from headnode.testing import SlurmCluster
 from headnode.testing.airflow import PrivateAirflow
@@ -64,6 +66,16 @@ class Setting:
         """The file of the probe in the triggerer."""
         return self.folder / "pauses"
 
+    def end_remote_commands(self) -> None:
+        """Kill what SSH sessions have left running; a task that is stopped leaves its shell on the head node."""
+        mark = str(self.cluster.directory)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                environment = process.environ()
+                in_session = "SSH_CONNECTION" in environment and "SLURM_JOB_ID" not in environment
+                if in_session and environment.get("HEADNODE_PRIVATE_CLUSTER") == mark:
+                    process.kill()
+
     def renew_triggerer(self) -> None:
         """Replace the triggerer, so that its memory begins anew."""
         for pid in self.airflow.process_ids("triggerer"):
@@ -84,12 +96,13 @@ def running_setting(
     """Start the cluster and Airflow; end them, with their directory, at the end of the block or when interrupted."""
     folder = Path(tempfile.mkdtemp(prefix="hnb"))
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.push(lambda kind, *_: _remove(folder, after=kind, say=say))
         say(f"starting a cluster of {NODES} nodes with {CPUS_PER_NODE} CPUs in {folder}")
         options = ClusterOptions(max_array_size=20_001)
         cluster = SlurmCluster.start(folder / "c", nodes=NODES, cpus_per_node=CPUS_PER_NODE, options=options)
         stack.callback(cluster.stop)
         _allow_many_jobs(cluster)
+        _give_empty_home(cluster, folder / "h")
         _write_wrappers(cluster)
         (folder / "e").mkdir()
         say("starting Airflow")
@@ -104,6 +117,14 @@ def running_setting(
         say("ending Airflow and the cluster")
 
 
+def _remove(folder: Path, *, after: type[BaseException] | None, say: Callable[[str], None]) -> None:
+    """Remove the folder; after an error it stays, with all logs."""
+    if after is None or not issubclass(after, Exception):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        say(f"the logs of the cluster and of Airflow are kept in {folder}")
+
+
 def _allow_many_jobs(cluster: SlurmCluster) -> None:
     """Slurm's default of 10,000 jobs is too small for an array of as many beside those that ended just now."""
     with cluster.slurm_conf.open("a") as file:
@@ -115,6 +136,18 @@ def _allow_many_jobs(cluster: SlurmCluster) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("the nodes did not come back within 60 s of slurmctld's restart")
         time.sleep(0.2)
+
+
+def _give_empty_home(cluster: SlurmCluster, home: Path) -> None:
+    """Keep the account's start-up files out: what they do in each shell is no part of what is measured."""
+    home.mkdir()
+    config = cluster.directory / "sshd_config"
+    text = config.read_text()
+    if "\nSetEnv " not in text:
+        raise RuntimeError(f"{config} has no SetEnv line to add HOME to")
+    config.write_text(text.replace("\nSetEnv ", f"\nSetEnv HOME={home} ", 1))
+    cluster.stop_sshd()
+    cluster.start_sshd()
 
 
 def _write_wrappers(cluster: SlurmCluster) -> None:
