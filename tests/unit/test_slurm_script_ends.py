@@ -201,3 +201,28 @@ def test_an_authors_own_trap_gets_the_warning(place):
     assert signalled(place, script=script, checkpoint=True) == RUN_AGAIN
     assert (place / "work" / "saved").exists()
     assert (place / "end").read_text().startswith("75 ")
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "checkpoints.md"
+
+
+def documented(language: str, mark: str) -> str:
+    """Return the block of code in docs/checkpoints.md that holds ``mark``."""
+    blocks = DOCUMENT.read_text().split("```")[1::2]
+    (found,) = [text.removeprefix(f"{language}\n") for text in blocks if text.startswith(language) and mark in text]
+    return found
+
+
+@pytest.mark.parametrize("command", [["python3", "count.py"], documented("bash", "trap")])
+def test_the_documented_job_goes_on_where_it_was_warned(place, command):
+    """Both as a list, and with the shell text that stands in the document."""
+    (place / "work" / "count.py").write_text(documented("python", "GO_ON = 75"))
+    process = start(place, command=command, checkpoint=True)
+    with process.stdout:
+        assert process.stdout.readline() == "submission 2 goes on from 0\n"
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(timeout=SECONDS) == RUN_AGAIN
+    code, output = run(place, command=command, checkpoint=True)
+    assert code == 0
+    assert int(output.split()[-1]) > 0
+    assert (place / "result.json").read_text() == "10000000"
