@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from headnode.assets.remote_path import RemotePathEventTrigger
     from headnode.hooks.slurm import SlurmHook
+    from headnode.operators.download import DownloadOperator
     from headnode.operators.slurm_array import SlurmArrayOperator
     from headnode.operators.slurm_job import SlurmJobOperator
+    from headnode.operators.upload import UploadOperator
     from headnode.sensors.maintenance import NoMaintenanceSensor
     from headnode.sensors.partition import SlurmPartitionSensor
     from headnode.sensors.remote_path import RemotePathSensor
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from headnode.triggers.slurm_job import SlurmJobTrigger
 
 __all__ = [
+    "DownloadOperator",
     "ExcludeNode",
     "MoreMemory",
     "NoMaintenanceSensor",
@@ -33,12 +36,14 @@ __all__ = [
     "SlurmJobSensor",
     "SlurmJobTrigger",
     "SlurmPartitionSensor",
+    "UploadOperator",
     "__version__",
 ]
 
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "DownloadOperator": "headnode.operators.download",
     "ExcludeNode": "headnode.slurm.policy",
     "MoreMemory": "headnode.slurm.policy",
     "NoMaintenanceSensor": "headnode.sensors.maintenance",
@@ -51,6 +56,7 @@ _HOMES: Final = {
     "SlurmJobSensor": "headnode.sensors.slurm_job",
     "SlurmJobTrigger": "headnode.triggers.slurm_job",
     "SlurmPartitionSensor": "headnode.sensors.partition",
+    "UploadOperator": "headnode.operators.upload",
 }
 
 

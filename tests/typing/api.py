@@ -9,6 +9,7 @@ from airflow.sdk import DAG, Asset, AssetWatcher
 
 import headnode
 from headnode import (
+    DownloadOperator,
     NoMaintenanceSensor,
     RemotePathEventTrigger,
     RemotePathSensor,
@@ -18,6 +19,7 @@ from headnode import (
     SlurmJobSensor,
     SlurmJobTrigger,
     SlurmPartitionSensor,
+    UploadOperator,
 )
 from headnode.errors import HeadnodeError, JobSpecError
 from headnode.slurm.record import JobRecord
@@ -83,13 +85,25 @@ with DAG("typed", schedule=None):
     nodes = SlurmPartitionSensor(task_id="nodes", partition="{{ params.partition }}", free_nodes="{{ 2 }}")
     there = RemotePathSensor(task_id="there", path="~/in/_SUCCESS", non_empty=True, stable_for=timedelta(minutes=5))
     quiet = NoMaintenanceSensor(task_id="quiet", within=timedelta(days=2), partition="gpu")
-    train >> wait
+    send = UploadOperator(
+        task_id="send",
+        source="inputs",
+        destination="project/{{ ds }}/inputs",
+        slurm_conn_id="my_cluster",
+        delete=True,
+        outage_tolerance=timedelta(hours=1),
+        retries=2,
+    )
+    fetch = DownloadOperator(task_id="fetch", source="~/maps/", destination="/data/maps")
+    send >> train >> wait >> fetch
     [named, gpus, nodes, there, quiet] >> train
     SlurmJobOperator.partial(task_id="many").expand(command=[["hostname"], ["nproc"]])
 
 assert_type(train, SlurmJobOperator)
 assert_type(tiles, SlurmArrayOperator)
 assert_type(wait, SlurmJobSensor)
+assert_type(send, UploadOperator)
+assert_type(fetch, DownloadOperator)
 
 scene = RemotePathEventTrigger(slurm_conn_id="my_cluster", path="/data/scene.nc", stable_for_seconds=60, non_empty=True)
 incoming = Asset("scene", watchers=[AssetWatcher(name="scene", trigger=scene)])

@@ -132,6 +132,7 @@ STORED |= {
 def test_public_names():
     """The package offers these names, each of which can be loaded."""
     assert headnode.__all__ == [
+        "DownloadOperator",
         "ExcludeNode",
         "MoreMemory",
         "NoMaintenanceSensor",
@@ -144,6 +145,7 @@ def test_public_names():
         "SlurmJobSensor",
         "SlurmJobTrigger",
         "SlurmPartitionSensor",
+        "UploadOperator",
         "__version__",
     ]
     assert dir(headnode) == sorted(headnode.__all__)
@@ -177,6 +179,8 @@ def test_stored_triggers_can_be_made_again(class_path):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
+        ("UploadOperator", {"slurm_conn_id": "slurm_default", "delete": False, "source": inspect.Parameter.empty}),
+        ("DownloadOperator", {"slurm_conn_id": "slurm_default", "delete": False, "source": inspect.Parameter.empty}),
         ("SlurmJobOperator", {"slurm_conn_id": "slurm_default", "start_from_trigger": False}),
         (
             "SlurmArrayOperator",

@@ -78,8 +78,8 @@ class RsyncCarrier:
                 env=_environment(),
                 start_new_session=True,
             )
-            self._stop.also(process.terminate)
             try:
+                self._stop.also(process.terminate)
                 _watch(process, meter)
                 status = process.wait()
             finally:

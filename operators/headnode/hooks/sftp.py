@@ -86,12 +86,12 @@ class SFTPCarrier:
     @contextlib.contextmanager
     def _failures(self, load: Load, name: str, *, sending: bool) -> Iterator[None]:
         """Tell a connection that broke from a host that refuses; SFTP gives no reasons, so the host is asked again."""
+        client = self._transport.client()
         try:
             yield
         except HeadnodeError:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
-            client = self._transport.client()
             what = f"{name or load.remote!r} can't be {'written' if sending else 'read'} on {self._transport.host}"
             if isinstance(error, TimeoutError) or not _is_active(client, settle_seconds=1.0):
                 self._transport.close()
@@ -104,6 +104,7 @@ class SFTPCarrier:
 
     def _send_archive(self, load: Load, names: list[str], meter: Meter) -> None:
         text = f"cd -- {shlex.quote(load.remote)} && exec tar -xmf - --no-same-owner --no-same-permissions"
+        client = self._transport.client()
         with self._stream(text) as stream:
             try:
                 with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
@@ -113,7 +114,7 @@ class SFTPCarrier:
                 stream.channel.shutdown_write()
             except OSError:
                 # tar may have ended before all was sent; its status tells why, unless the connection broke.
-                if not _is_active(self._transport.client(), settle_seconds=1.0):
+                if not _is_active(client, settle_seconds=1.0):
                     raise
             stream.check("the host's tar", load.remote)
 

@@ -192,6 +192,7 @@ class _Transfer:
         self._sink = sink
         self._meter = Meter(stop=options.stop, log=options.log)
         self._manifest: Manifest | None = None
+        self._has_rsync = False
         self._rsync_refused: str | None = None
         options.stop.also(hook.transport.close)
 
@@ -223,7 +224,7 @@ class _Transfer:
         spot = self._source.survey()
         if spot.kind == "nothing":
             raise TransferError(f"there is nothing at {self._source.where} (that is {spot.path})")
-        self._source_root = spot.path
+        self._source_root, self._has_rsync = spot.path, spot.has_rsync
         if self._manifest is None:
             items = self._source.list_items(spot.path)
             check_items(items, where=self._source.where)
@@ -236,6 +237,7 @@ class _Transfer:
     def _attempt(self, read_source: Callable[[], Manifest]) -> dict[str, Any]:
         wanted = read_source()
         spot = self._sink.survey()
+        self._has_rsync = spot.has_rsync if self._sending else self._has_rsync
         self._check_destination(spot, wanted)
         present = self._present(spot, wanted)
         summary = wanted.summary(spot.path)
@@ -349,17 +351,13 @@ class _Transfer:
 
     def _carrier(self) -> Carrier:
         settings = self._hook.settings.ssh
-        if self._rsync_refused is None and self._far_end_has_rsync() and rsync.is_installed():
+        if self._rsync_refused is None and self._has_rsync and rsync.is_installed():
             refusal = openssh.why_not(settings)
             if refusal is None:
                 return rsync.RsyncCarrier(settings, self._options.stop)
             self._rsync_refused = refusal
             self._options.log.info("rsync is not used, because %s", refusal)
         return SFTPCarrier(self._hook.transport)
-
-    def _far_end_has_rsync(self) -> bool:
-        end = self._sink if self._sending else self._source
-        return end.survey().has_rsync
 
 
 def _describe(wanted: Manifest) -> str:

@@ -16,6 +16,7 @@ from headnode.cluster.staging.remote import storing_error
 from headnode.errors import TransferStopped
 
 _LOG: Final = logging.getLogger(__name__)
+_NAP_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,29 +42,34 @@ class Stop:
     """Ends a transfer from another thread or a signal handler."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # No lock: a signal handler interrupts the very thread that would hold it.
+        self._is_set = False
         self._actions: list[Callable[[], object]] = []
 
     def set(self) -> None:
         """End the transfer; what has arrived is kept."""
-        self._event.set()
+        self._is_set = True
+        threading.Thread(target=self._act, daemon=True, name="headnode ends a transfer").start()
+
+    def _act(self) -> None:
         for action in list(self._actions):
             action()
 
     def also(self, action: Callable[[], object]) -> None:
-        """Let ``action`` be done when the transfer is ended."""
+        """Let ``action`` be done, in a thread of its own, when the transfer is ended."""
         self._actions.append(action)
-        if self._event.is_set():
-            action()
-
-    @property
-    def is_set(self) -> bool:
-        """Whether the transfer is to end."""
-        return self._event.is_set()
+        self.check()
 
     def wait(self, seconds: float) -> None:
-        """Wait, unless the transfer is ended."""
-        self._event.wait(seconds)
+        """Wait, unless the transfer is ended.
+
+        Raises:
+            TransferStopped: it is.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(left, _NAP_SECONDS))
         self.check()
 
     def check(self) -> None:
@@ -72,7 +78,7 @@ class Stop:
         Raises:
             TransferStopped: it is.
         """
-        if self._event.is_set():
+        if self._is_set:
             raise TransferStopped("the task was ended while files were moved; what has arrived is kept for another try")
 
 

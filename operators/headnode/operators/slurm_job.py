@@ -16,10 +16,12 @@ from headnode.errors import HeadnodeError, JobSpecError
 from headnode.hooks.connection import load_settings
 from headnode.hooks.deployment import deployment_id
 from headnode.hooks.slurm import SlurmHook
+from headnode.hooks.transfer import Stop
 from headnode.links.slurm_job import SlurmJobLink
 from headnode.operators.adoption import forget_owners, leave_job_to_next_try, owners_to_adopt
-from headnode.operators.code_archive import pack_code, resolve_code_folder
+from headnode.operators.code_archive import JobCode, prepare_code, resolve_code_folder
 from headnode.operators.dependencies import check_dependencies, parse_operator_dependencies
+from headnode.operators.staging import options_for
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
 from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
 from headnode.slurm.time_limits import render_time_limit
@@ -52,7 +54,8 @@ class SlurmJobOperator(BaseOperator):
         the job's own partition, account, QOS and time limit where it gives none
     :param setup: shell lines before the command
     :param env: environment variables of the job
-    :param code: a folder beside the DAG file that travels with the job, at most 256 KiB when packed
+    :param code: a folder beside the DAG file that goes with the job: up to 256 KiB when packed it travels in the
+        trigger; more, up to 1 GiB, the worker puts on the cluster first, where the same content is put once
     :param depends_on: tasks of the same DAG run on whose jobs this one's depends in Slurm, so that all are queued at
         once: a task's id, the task itself, a list of them (``afterok``), or lists by kind (``afterok``, ``afterany``,
         ``aftercorr``, ``afternotok``; ``singleton`` is True). Leave out ``>>`` between them, which would wait for the
@@ -186,13 +189,15 @@ class SlurmJobOperator(BaseOperator):
         return templated
 
     def _trigger(self, context: Context, adopt_owners: list[str], *, takes_arguments: bool = False) -> SlurmJobTrigger:
+        code = self._prepare_code(context)
         return prepare_trigger(
             {name: getattr(self, name) for name in SPEC_FIELDS},
             templated=self._templated,
             ti=context["ti"],
             settings=load_settings(self.slurm_conn_id),
             deployment_id=deployment_id(),
-            code=pack_code(resolve_code_folder(self.code, context["dag"].fileloc)) if self.code else None,
+            code=code.archive,
+            code_sha256=code.sha256,
             ends_task=nothing_is_lost_in_trigger(self),
             push_result=self.do_xcom_push,
             outage_tolerance_seconds=self.outage_tolerance.total_seconds(),
@@ -201,6 +206,16 @@ class SlurmJobOperator(BaseOperator):
             max_pending_seconds=self._max_pending_seconds,
             adopt_owners=adopt_owners,
             takes_arguments=takes_arguments,
+        )
+
+    def _prepare_code(self, context: Context) -> JobCode:
+        if not self.code:
+            return JobCode()
+        return prepare_code(
+            resolve_code_folder(self.code, context["dag"].fileloc),
+            conn_id=self.slurm_conn_id,
+            deployment_id=deployment_id(),
+            options=options_for(context, self, stop=Stop(), delete=True),
         )
 
     @property

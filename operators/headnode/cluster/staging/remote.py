@@ -17,6 +17,7 @@ from headnode.errors import NoSpaceLeft, TransferError, UnreadableAnswer
 ABANDONED_MINUTES: Final = 30
 _HASH_BATCH: Final = 5_000
 _SLOWEST_BYTES_PER_SECOND: Final = 10e6
+_LOOK_SECONDS: Final = 180.0
 _LIST_SECONDS: Final = 600.0
 _FULL: Final = ("no space left", "quota exceeded", "file too large")
 
@@ -87,7 +88,7 @@ def survey(path: str, *, work_directory: str) -> Procedure[Spot]:
         "rsync --version >/dev/null 2>&1 && rsync=yes || rsync=no\n"
         'printf "path %s\\nhome %s\\nkind %s\\nrsync %s\\n" "$path" "$home" "$kind" "$rsync"'
     )
-    output = yield from ask(shell(body, purpose=f"looking at {path!r}"))
+    output = yield from ask(shell(body, purpose=f"looking at {path!r}", timeout_seconds=_LOOK_SECONDS))
     _check(output, f"the path {path!r} can't be looked at")
     said = dict(line.split(" ", 1) for line in output.stdout.splitlines() if " " in line)
     return Spot(path=_text(said["path"]), home=_text(said["home"]), kind=_kind(said["kind"]), has_rsync=_yes(said))
@@ -216,7 +217,9 @@ def why_unwritable(part: str, *, offset: int) -> Procedure[str]:
         f"dd if=/dev/zero of=trial bs=64k count=1 oflag=seek_bytes seek={offset} conv=fsync 2>trial.err\nstatus=$?\n"
         '[ $status = 0 ] || echo "$(head -n 1 trial.err)" >&2\nrm -f trial trial.err\nreturn $status'
     )
-    output = yield from ask(shell(body, purpose="finding out why nothing can be written"))
+    output = yield from ask(
+        shell(body, purpose="finding out why nothing can be written", timeout_seconds=_LOOK_SECONDS)
+    )
     return output.stderr.strip()[-300:] if output.status != 0 else ""
 
 
