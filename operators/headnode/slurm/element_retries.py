@@ -65,7 +65,7 @@ class ElementRetries:
             resubmitted = isinstance(verdict, Resubmission)
             new.setdefault((end.state, resubmitted), seen)
             chosen = members if resubmitted else self._retried(members)
-            why = verdict.reason if isinstance(verdict, Resubmission) else f"they ended as {describe_end(end)}"
+            why = verdict.reason if isinstance(verdict, Resubmission) else _cause(end)
             if chosen:
                 reasons.append(f"elements {name_elements(chosen)} run again: {why}")
                 again += chosen
@@ -87,3 +87,8 @@ class ElementRetries:
         chosen = [element for element in members if self._retries[element] < self._element_retries]
         self._retries.update(chosen)
         return chosen
+
+
+def _cause(end: ElementEnd) -> str:
+    how = describe_end(end)
+    return how if end.state is JobState.UNKNOWN else f"they ended as {how}"
