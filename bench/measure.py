@@ -25,6 +25,7 @@ from bench.meters import (
     longest_pause,
 )
 from bench.setting import WARM_UPS, Setting
+from headnode.testing.airflow import AirflowApiError
 
 # From so many jobs on, a case gets a triggerer of its own.
 OWN_TRIGGERER: Final = 100
@@ -135,7 +136,7 @@ def _wait_for_run(
 ) -> str:
     """Return the run's last state, ``running`` where the limit came first."""
     began = said = time.monotonic()
-    while (state := setting.airflow.run_state(case.name, run_id)) not in ("success", "failed"):
+    while (state := _run_state(case, setting, run_id, say=say)) not in ("success", "failed"):
         now = time.monotonic()
         if now - began > (limit_seconds or LONGEST_SECONDS):
             return "running"
@@ -144,6 +145,17 @@ def _wait_for_run(
             say(f"{case.name}: {count_ended(setting, case.name)} of {case.jobs} jobs have ended, {now - began:.0f} s")
         time.sleep(LOOK_SECONDS)
     return state
+
+
+def _run_state(case: Case, setting: Setting, run_id: str, *, say: Callable[[str], None]) -> str:
+    """Return the run's state; an API server that is too busy to answer in time is asked again, a dead one is not."""
+    try:
+        return setting.airflow.run_state(case.name, run_id)
+    except AirflowApiError as error:
+        if error.status != 0 or not setting.airflow.is_running:
+            raise
+        say(f"Airflow's API gave no answer: {error}; asking again")
+        return "unknown"
 
 
 def _measure_by_hand(case: Case, setting: Setting) -> Measurement:
