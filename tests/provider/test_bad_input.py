@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from airflow.sdk import DAG, Asset, task
 
-from headnode import SlurmJobOperator, SlurmJobSensor
+from headnode import ExcludeNode, MoreMemory, Resubmit, SlurmJobOperator, SlurmJobSensor
 from headnode.errors import JobSpecError
 
 TASK = "wrong"
@@ -30,6 +30,39 @@ REFUSED = {
     "nodes in words": ({"nodes": "two"}, "nodes", "no whole number"),
     "name of a variable": ({"env": {"A-B": "1"}}, "env", "no name of an environment variable"),
     "code folder": ({"code": "nowhere"}, "code", "is not there; name a folder beside the DAG file"),
+    "policy of another kind": ({"on_timeout": MoreMemory()}, "on_timeout", r"must be Resubmit(...) or None"),
+    "policy of an array": (
+        {"sbatch_options": {"array": "0-3"}, "on_out_of_memory": MoreMemory()},
+        "on_out_of_memory",
+        "SlurmArrayOperator has element_retries",
+    ),
+    "policy of components": (
+        {"components": [{"nodes": 1}], "on_node_fail": ExcludeNode()},
+        "on_node_fail",
+        "which component failed is not known",
+    ),
+    "two signals": (
+        {"on_timeout": Resubmit(), "sbatch_options": {"signal": "B:USR1@60"}},
+        "sbatch_options",
+        "'signal' is set by on_timeout=Resubmit()",
+    ),
+    "warning before the start": (
+        {"on_timeout": Resubmit(signal_seconds=600), "time_limit": "10"},
+        "on_timeout",
+        "signal_seconds=600 is no less than the time limit",
+    ),
+    "limit of memory": (
+        {"on_out_of_memory": MoreMemory(limit="8G"), "memory": "8G"},
+        "on_out_of_memory",
+        "limit='8G' is no more than the job asks for",
+    ),
+    "limit of memory in a script": (
+        {"on_out_of_memory": MoreMemory(limit="8G"), "command": None, "script": "#!/bin/sh\n#SBATCH --mem=9G\n:"},
+        "on_out_of_memory",
+        "limit='8G' is no more than the job asks for",
+    ),
+    "wait without an end": ({"max_pending": timedelta(0)}, "max_pending", "no positive timedelta"),
+    "wait in seconds": ({"max_pending": 60}, "max_pending", "60 is no positive timedelta"),
     "code is a file": ({"code": "test_bad_input.py"}, "code", "is no folder"),
 }
 
