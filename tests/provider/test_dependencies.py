@@ -22,15 +22,12 @@ def ids_of(run, *task_ids):
 
 
 @pytest.fixture(scope="module")
-def queued(start, slurm_cluster, tmp_path_factory, wait_until):
+def queued(start, slurm_cluster, tmp_path_factory):
     """Return a run that has ended, the ids of its jobs and what squeue said of them while the gate was closed."""
     gate = tmp_path_factory.mktemp("gate") / "open"
     run = start("dependency_jobs", gate=str(gate))
     try:
-        names = (*GATED, "first", "broken", "retried")
-        ids = wait_until(
-            lambda: len(found := ids_of(run, *names)) == len(names) and found, "all are queued", timeout_seconds=120
-        )
+        ids = {task_id: run.wait_for_record(task_id)["job_id"] for task_id in (*GATED, "first", "broken", "retried")}
         answer = slurm_cluster.run("squeue", "--noheader", "--format=%i|%T|%r|%E")
     finally:
         gate.touch()
@@ -136,6 +133,29 @@ def test_a_mapped_task_depends_on_its_counterpart(queued):
     for index in range(2):
         other, own = run.record("each", index)["job_id"], run.record("after_each", index)
         assert own["submissions"][0]["dependency"] == f"afterok:{other}"
+
+
+def test_an_arrays_second_round_is_waited_for(queued, sacct):
+    """The dependent job goes over to the elements that run again."""
+    run, _, _ = queued
+    rounds = [each["job_id"] for each in run.record("tiles")["submissions"]]
+    own = run.record("after_tiles")
+    assert len(rounds) == 2
+    assert [each["job_id"] for each in own["submissions"]] == [own["job_id"]]
+    ends = [job["End"] for job in sacct("End", jobs=",".join(rounds))]
+    (start,) = [job["Start"] for job in sacct("Start", jobs=own["job_id"])]
+    assert max(ends) <= start
+
+
+def test_elements_depend_on_their_counterparts(queued, sacct):
+    """With aftercorr, an element does not wait for the whole of the other array."""
+    run, _, _ = queued
+    pairs, own = run.record("pairs")["job_id"], run.record("after_pairs")
+    assert own["submissions"][0]["dependency"] == f"aftercorr:{pairs}"
+    times = {job["JobID"]: job for job in sacct("JobID", "Start", "End", jobs=f"{pairs},{own['job_id']}")}
+    for element in range(2):
+        assert times[f"{pairs}_{element}"]["End"] <= times[f"{own['job_id']}_{element}"]["Start"]
+    assert times[f"{own['job_id']}_0"]["Start"] < times[f"{pairs}_1"]["End"]
 
 
 def test_a_job_of_several_components_is_one_job(queued, sacct):

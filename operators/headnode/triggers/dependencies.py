@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
@@ -25,6 +26,7 @@ from headnode.slurm.dependencies import (
     unfinished_job_ids,
 )
 from headnode.slurm.record import JobRecord, Labels
+from headnode.triggers.cancelling import ASK_SECONDS, LOOK_SECONDS
 from headnode.triggers.reporting import stored_record
 
 T = TypeVar("T")
@@ -131,7 +133,7 @@ class DependencyWatch:
 
     async def _dependency(self) -> str | None:
         """Return what to depend on, None while that can't be told; say in the log what is waited for."""
-        verdicts = [(kind, judge(kind, other, host=self._host)) for kind, other in await self._others()]
+        verdicts = [(kind, judge(kind, other, host=self._host)) for kind, other in await self._patiently()]
         if never := [verdict.why for _, verdict in verdicts if isinstance(verdict, Never)]:
             raise DependencyFailed(f"this task's job must not start: {'; '.join(never)}")
         waiting = [verdict.why for _, verdict in verdicts if isinstance(verdict, NotYet)]
@@ -147,6 +149,18 @@ class DependencyWatch:
             self._log.info("waiting for jobs that this one depends on: %s", "; ".join(waiting))
             self._said = waiting
         return None
+
+    async def _patiently(self) -> list[tuple[str, OtherTask]]:
+        """Return what Airflow knows of the other tasks; ask again while its database or API server is away."""
+        deadline = time.monotonic() + ASK_SECONDS
+        while True:
+            try:
+                return await self._others()
+            except Exception as error:
+                if time.monotonic() > deadline:
+                    raise
+                self._log.warning("Airflow does not tell of the tasks that this one depends on: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _others(self) -> list[tuple[str, OtherTask]]:
         """Return what Airflow knows of the other tasks at present, with the kind of each dependency."""

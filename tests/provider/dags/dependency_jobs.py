@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from headnode import SlurmJobOperator
+from headnode import SlurmArrayOperator, SlurmJobOperator
 
 GATE = 'while [ ! -e "$GATE" ]; do sleep 0.2; done; '
 ALONE = {"job_name": "alone", "depends_on": {"singleton": True}, "command": "sleep 2"}
@@ -44,6 +44,17 @@ with DAG(
 
     SlurmJobOperator.partial(task_id="each").expand(command=["sleep 3", "sleep 4"])
     SlurmJobOperator.partial(task_id="after_each", depends_on="each").expand(command=["true", "sleep 0"])
+
+    # One element fails at first; whoever depends on the array waits for the round that cures it.
+    tiles = SlurmArrayOperator(
+        task_id="tiles",
+        command='sleep 2; [ "$HEADNODE_ELEMENT" != 2 ] || [ "$HEADNODE_SUBMISSION" = 2 ]',
+        array="0-3",
+        element_retries=1,
+    )
+    SlurmJobOperator(task_id="after_tiles", command="true", depends_on=tiles)
+    pairs = SlurmArrayOperator(task_id="pairs", command='sleep "$((1 + 4 * HEADNODE_ELEMENT))"', array="0-1")
+    SlurmArrayOperator(task_id="after_pairs", command="true", array="0-1", depends_on={"aftercorr": pairs})
 
     SlurmJobOperator(
         task_id="components",
