@@ -101,6 +101,12 @@ def test_failures_say_why(ended, task_id, text):
     assert ended.tries(task_id) == 1
 
 
+def test_success_needs_no_worker_again(ended):
+    """Only the task whose event would be lost comes back to one."""
+    starts = {task: ended.log(task).count("DAG bundles loaded") for task in ("path", "partition", "job_by_id", "event")}
+    assert starts == {"path": 1, "partition": 1, "job_by_id": 1, "event": 2}
+
+
 def test_outlets_make_their_event(ended, airflow, wait_until):
     """A task that has outlets is ended by a worker, which is the only way to an asset's event."""
     assert ended.states()["event"] == "success"
