@@ -16,6 +16,8 @@ from headnode.slurm.element_arguments import (
     parse_arguments,
     unpack_lines,
 )
+from headnode.slurm.jobspec import parse_jobspec
+from headnode.slurm.script import render_script
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 HOSTILE = ["", " ", "\n", "a\n\nb\n", "'", '"', "\\", "$(touch /tmp/x) `id` $HOME", "*", "-n", "--", "é\t\r", "#"]
@@ -103,3 +105,13 @@ def test_what_can_t_be_right_is_refused_with_the_element(value, message):
     """So that one finds it among thousands."""
     with pytest.raises(JobSpecError, match=rf"^arguments: .*{message}"):
         parse_arguments(value)
+
+
+def test_a_command_given_as_a_list_gets_the_words_of_its_element():
+    """After its own; with checkpoints, too. Shell text has them as "$@"."""
+    listed = parse_jobspec({"job_name": "j", "command": ["run", "a b"]})
+    text = parse_jobspec({"job_name": "j", "command": "run $1"})
+    assert READ_ARGUMENTS + "\n\nrun 'a b' \"$@\"\n" in render_script(listed, takes_arguments=True)
+    assert "\nrun 'a b' \"$@\" <&0 &\n" in render_script(listed, checkpoint=True, takes_arguments=True)
+    assert READ_ARGUMENTS + "\n\nrun $1\n" in render_script(text, takes_arguments=True)
+    assert READ_ARGUMENTS not in render_script(listed)
