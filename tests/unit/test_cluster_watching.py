@@ -15,6 +15,7 @@ from headnode.errors import (
     AuthenticationRefused,
     ConnectionLost,
     ControllerUnavailable,
+    HeadnodeError,
     PathUnreadable,
     UnreadableAnswer,
 )
@@ -190,6 +191,26 @@ def test_errors_end_the_wait(error):
         return host.commands
 
     assert (watched(play) > 1) is error.retryable
+
+
+class Broken(PathExists):
+    """A condition with a mistake in it."""
+
+    def judge(self, seen, memory):
+        """Fail, whatever was seen."""
+        raise ZeroDivisionError((seen, memory))
+
+
+def test_a_mistake_leaves_nobody_waiting_for_ever():
+    """All are told, and the next watch begins anew."""
+
+    async def play(_, conditions):
+        for _attempt in range(2):
+            with pytest.raises(HeadnodeError, match="ZeroDivisionError"):
+                await events_of(conditions, Broken(path="/"))
+        return await events_of(conditions, PathExists(path="/"))
+
+    assert [type(event) for event in watched(play)] == [Met]
 
 
 @pytest.mark.parametrize("cut_at", [0, 30, 60, 120])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -72,13 +72,13 @@ class _Part:
     error: str
 
 
-def observe(conditions: Collection[Condition]) -> Procedure[Observation]:
-    """Look at what ``conditions`` ask for: paths, partitions, reservations and jobs by name, each once.
+def observe(conditions: Sequence[Condition]) -> Procedure[Observation]:
+    """Look at what ``conditions`` ask for: paths, partitions, reservations and jobs by name, each once, in their order.
 
     Raises:
         UnreadableAnswer: the answer was cut.
     """
-    paths = sorted({each.path for each in conditions if isinstance(each, PathExists)})
+    paths = list(dict.fromkeys(each.path for each in conditions if isinstance(each, PathExists)))
     names: dict[str, set[str]] = {}
     minutes = 1.0
     for each in conditions:
@@ -174,7 +174,7 @@ def _path_state(path: str, part: _Part) -> PathState | None:
 
 
 def _seconds(text: str) -> str:
-    if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,10})?", text):
+    if not re.fullmatch(r"-?[0-9]{1,11}(\.[0-9]{1,10})?", text):
         raise ValueError(text)
     return text
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,7 +90,12 @@ class Conditions:
         while self._watches:
             self._wake.clear()
             began = self._clock()
-            pause = await self._round()
+            try:
+                pause = await self._round(list(self._watches))
+            except Exception as error:
+                for each in list(self._watches):
+                    self._end(each, HeadnodeError(f"watching {self._tracker.transport.host} failed: {error!r}"))
+                raise
             if not self._watches:
                 return
             try:
@@ -100,21 +105,19 @@ class Conditions:
             # Somebody new is answered soon, but the host is never asked more often than at the fastest pace.
             await asyncio.sleep(max(0.0, began + self._poll_seconds - self._clock()))
 
-    async def _round(self) -> float:
+    async def _round(self, watches: Sequence[_Watch]) -> float:
         """Look once, tell everybody, and return the seconds until the next look."""
-        watches = list(self._watches)
-        soon: list[float] = []
+        conditions = list({each.condition for each in watches})
+        # A path that hangs must not keep back always the same others.
+        random.shuffle(conditions)
         seen: Observation | HeadnodeError
         try:
-            seen = await self._tracker.run(observe({each.condition for each in watches}))
+            seen = await self._tracker.run(observe(conditions))
         except HeadnodeError as error:
             seen = error
-        except Exception as error:
-            for each in watches:
-                self._end(each, HeadnodeError(f"watching {self._tracker.transport.host} failed: {error!r}"))
-            raise
-        verdicts = {condition: self._judge(condition, seen) for condition in {each.condition for each in watches}}
+        verdicts = {condition: self._judge(condition, seen) for condition in conditions}
         changed = False
+        soon: list[float] = []
         for each in watches:
             verdict = verdicts[each.condition]
             if isinstance(verdict, HeadnodeError):

@@ -61,7 +61,7 @@ def _reservation(line: str) -> Reservation:
 
 
 def _epoch(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,12}", text):
+    if not re.fullmatch("[0-9]{1,11}", text):
         raise ValueError(f"{text!r} is no time in seconds since the epoch")
     return int(text)
 
