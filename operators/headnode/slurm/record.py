@@ -131,6 +131,7 @@ class JobRecord(_Part):
     nodes: str | None = None
     usage: Usage | None = None
     jobs_to_come: int = 0  # of an array in several jobs: how many of them are still to be submitted
+    withdrawn: str | None = None  # why headnode itself has taken the job out of the queue
     element_states: dict[str, str] | None = None  # of an array: Slurm's word to indexes, e.g. {"FAILED": "3,7-9"}
 
     def to_xcom(self) -> dict[str, Any]:

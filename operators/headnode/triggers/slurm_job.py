@@ -101,6 +101,8 @@ class SlurmJobTrigger(SubmittingTrigger):
         record = await self._stored(settings)
         number = len(record.submissions) if record is not None else 1
         wanted = _FIRST
+        if record is not None and record.withdrawn is not None:
+            raise await self._withdrawn(tracker, self._place(settings, number), record, record.withdrawn)
         while True:
             place = self._place(settings, number)
             record = await self._submission(tracker, settings, place, wanted)
@@ -228,16 +230,20 @@ class SlurmJobTrigger(SubmittingTrigger):
                             self.log.info("%s", describe_usage(entry))
                             return entry, lines.tail
         except JobPendingTooLong as error:
-            raise await self._withdrawn(tracker, place, error) from None
+            raise await self._withdrawn(tracker, place, self._record or record, str(error)) from None
         raise AssertionError("the tracker ends with JobOver or an error")
 
-    async def _withdrawn(self, tracker: Tracker, place: JobPlace, error: JobPendingTooLong) -> JobPendingTooLong:
-        """Cancel the job that waited for too long; return the error that says so."""
+    async def _withdrawn(self, tracker: Tracker, place: JobPlace, record: JobRecord, why: str) -> JobPendingTooLong:
+        """Cancel the job that waited for too long; return the error that says so.
+
+        The record keeps why: whoever goes on after a restart finds the job gone, and could not tell.
+        """
+        await self._keep(record.model_copy(update={"withdrawn": why}))
         try:
-            cancelled = await self._tolerantly(tracker, lambda: withdraw(place))
+            await self._tolerantly(tracker, lambda: withdraw(place))
         except HeadnodeError as failed:
-            return JobPendingTooLong(f"{error}. It could not be cancelled, look at the cluster: {failed}")
-        return JobPendingTooLong(f"{error}. It is cancelled" if cancelled else f"{error}. It has left the queue")
+            return JobPendingTooLong(f"{why}. It could not be cancelled, look at the cluster: {failed}")
+        return JobPendingTooLong(f"{why}. It is cancelled")
 
     async def _result(self, tracker: Tracker, directory: str) -> Any:
         if not self.push_result:
