@@ -72,7 +72,8 @@ def render_report(title: str, about: str, measured: Sequence[Measurement], found
     if first:
         longest = max(each.first_use_pause.seconds for each in first if each.first_use_pause is not None)
         parts.append(f"First use in a new triggerer: the longest pause was {longest:.2f} s.")
-    parts += [f"- {name}" for name in _remarks(measured)]
+    if remarks := _remarks(measured):
+        parts.append("\n".join(f"- {remark}" for remark in remarks))
     if found:
         rows = ((each.what, each.measured, each.limit, _word(each.holds)) for each in found)
         parts.append(_table(("requirement", "measured", "limit", "holds"), rows))
