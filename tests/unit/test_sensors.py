@@ -41,9 +41,11 @@ from headnode.triggers.outcome import failure
     ],
 )
 def test_what_cannot_be_right_is_refused_when_the_dag_is_parsed(sensor, fields, text):
-    """With the name of the field."""
-    with pytest.raises(JobSpecError, match=text):
+    """With the names of the field and the task."""
+    with pytest.raises(JobSpecError, match=text) as refused:
         sensor(task_id="t", **fields)
+    assert str(refused.value).endswith("(task 't')")
+    assert refused.value.field in {*fields, "job_id", "free_nodes"}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -10,9 +11,10 @@ from airflow.sdk.bases.sensor import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 from airflow.triggers.base import BaseTrigger
 
-from headnode.errors import HeadnodeError
+from headnode.errors import HeadnodeError, JobSpecError
 from headnode.hooks.connection import load_settings
 from headnode.hooks.slurm import SlurmHook
+from headnode.templated import is_templated
 from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
 
@@ -40,6 +42,19 @@ class DeferredSensor(BaseSensorOperator):
         super().__init__(timeout=timeout, **kwargs)
         self.slurm_conn_id = slurm_conn_id
         self.outage_tolerance = outage_tolerance
+
+    def _check_now(self, check: Callable[[], object], *values: Any) -> None:
+        """Run ``check`` when the DAG is parsed, unless one of ``values`` is only known later.
+
+        Raises:
+            JobSpecError: a field can't be right; the message names the task.
+        """
+        if any(is_templated(value) for value in values):
+            return
+        try:
+            check()
+        except JobSpecError as error:
+            raise JobSpecError(error.field, f"{error.problem} (task {self.task_id!r})") from None
 
     def execute(self, context: Context) -> NoReturn:  # noqa: ARG002 - Airflow's signature
         """Check the rendered fields and hand the wait to the triggerer."""

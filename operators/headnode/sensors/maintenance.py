@@ -9,7 +9,6 @@ from typing import Any
 from headnode.cluster.conditions import NoMaintenance, to_json
 from headnode.sensors.checks import check_name, check_time
 from headnode.sensors.deferred import DeferredSensor
-from headnode.templated import is_templated
 from headnode.triggers.condition import SlurmConditionTrigger
 
 
@@ -33,8 +32,7 @@ class NoMaintenanceSensor(DeferredSensor):
         super().__init__(**kwargs)
         self.within = within
         self.partition = partition
-        if not is_templated(partition):
-            self._condition()
+        self._check_now(self._condition, partition)
 
     def _condition(self) -> NoMaintenance:
         return NoMaintenance(

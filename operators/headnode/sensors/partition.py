@@ -9,7 +9,6 @@ from headnode.cluster.conditions import PartitionFree, to_json
 from headnode.errors import JobSpecError
 from headnode.sensors.checks import check_count, check_name
 from headnode.sensors.deferred import DeferredSensor
-from headnode.templated import is_templated
 from headnode.triggers.condition import SlurmConditionTrigger
 
 
@@ -46,15 +45,14 @@ class SlurmPartitionSensor(DeferredSensor):
         self.free_nodes = free_nodes
         self.free_gpus = free_gpus
         self.gpu_type = gpu_type
-        if not any(is_templated(value) for value in (partition, free_nodes, free_gpus, gpu_type)):
-            self._condition()
+        self._check_now(self._condition, partition, free_nodes, free_gpus, gpu_type)
 
     def _condition(self) -> PartitionFree:
         nodes, gpus = check_count(self.free_nodes, "free_nodes"), check_count(self.free_gpus, "free_gpus")
         if not (nodes or gpus):
-            raise JobSpecError("free_nodes", f"give free_nodes or free_gpus (task {self.task_id!r})")
+            raise JobSpecError("free_nodes", "give free_nodes or free_gpus")
         if self.gpu_type and not gpus:
-            raise JobSpecError("gpu_type", f"goes with free_gpus (task {self.task_id!r})")
+            raise JobSpecError("gpu_type", "goes with free_gpus")
         return PartitionFree(
             partition=check_name(self.partition, "partition", "a partition"),
             nodes=nodes,

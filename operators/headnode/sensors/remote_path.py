@@ -9,7 +9,6 @@ from typing import Any
 from headnode.cluster.conditions import PathExists, to_json
 from headnode.sensors.checks import check_path, check_time
 from headnode.sensors.deferred import DeferredSensor
-from headnode.templated import is_templated
 from headnode.triggers.condition import SlurmConditionTrigger
 
 
@@ -39,8 +38,7 @@ class RemotePathSensor(DeferredSensor):
         self.path = path
         self.non_empty = non_empty
         self.stable_for = stable_for
-        if not is_templated(path):
-            self._condition()
+        self._check_now(self._condition, path)
 
     def _condition(self) -> PathExists:
         return PathExists(

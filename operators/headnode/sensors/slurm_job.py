@@ -10,7 +10,6 @@ from headnode.cluster.conditions import JobNamed, to_json
 from headnode.errors import JobSpecError
 from headnode.sensors.checks import check_job_id, check_name, check_time
 from headnode.sensors.deferred import DeferredSensor
-from headnode.templated import is_templated
 from headnode.triggers.job_end import SlurmJobEndTrigger
 
 
@@ -50,12 +49,11 @@ class SlurmJobSensor(DeferredSensor):
         self.user = user
         self.submitted_within = submitted_within
         self.wait_for_job = wait_for_job
-        if (job_id is None) == (job_name is None):
-            raise JobSpecError("job_id", f"give one of job_id and job_name (task {self.task_id!r})")
-        if not any(is_templated(value) for value in (job_id, job_name, user)):
-            self._trigger_fields()
+        self._check_now(self._trigger_fields, job_id, job_name, user)
 
     def _trigger_fields(self) -> dict[str, Any]:
+        if (self.job_id is None) == (self.job_name is None):
+            raise JobSpecError("job_id", "give one of job_id and job_name")
         if self.job_name is None:
             return {"job_id": check_job_id(self.job_id)}
         named = JobNamed(
