@@ -10,9 +10,12 @@ from airflow.sdk import DAG, Asset, AssetWatcher
 import headnode
 from headnode import (
     DownloadOperator,
+    ExcludeNode,
+    MoreMemory,
     NoMaintenanceSensor,
     RemotePathEventTrigger,
     RemotePathSensor,
+    Resubmit,
     SlurmArrayOperator,
     SlurmHook,
     SlurmJobOperator,
@@ -49,6 +52,10 @@ with DAG("typed", schedule=None):
         env={"OMP_NUM_THREADS": "4", "SEED": 1},
         code="jobs",
         start_from_trigger=False,
+        on_out_of_memory=MoreMemory(factor=1.5, limit="64G"),
+        on_timeout=Resubmit(times=5, from_checkpoint=True, signal_seconds=300),
+        on_node_fail=ExcludeNode(times=2),
+        max_pending=timedelta(days=2),
         outage_tolerance=timedelta(hours=1),
         retries=2,
         outlets=[Asset("model://trained")],
@@ -111,6 +118,7 @@ incoming = Asset("scene", watchers=[AssetWatcher(name="scene", trigger=scene)])
 # What can't be right is an error of types already; an ignore that is not needed is one, too.
 SlurmJobOperator(task_id="wrong", command=5)  # type: ignore[arg-type]
 SlurmJobOperator(task_id="wrong", command="true", time_limit=3600)  # type: ignore[arg-type]
+SlurmJobOperator(task_id="wrong", command="true", on_timeout=3)  # type: ignore[arg-type]
 SlurmJobOperator("wrong", command="true")  # type: ignore[call-arg]
 RemotePathSensor(task_id="wrong")  # type: ignore[call-arg]
 SlurmArrayOperator(task_id="wrong", command="true", array="0-9", log_elements="some")  # type: ignore[arg-type]

@@ -90,16 +90,17 @@ def test_options_add_up(policy, failed, requested):
 @pytest.mark.parametrize(
     ("requested", "memory", "options"),
     [
+        ({"mem": "500M"}, ["2000M"], ["--mem=2000M", "--mem=4000M"]),
         ({"mem": "4G"}, ["8G", "16G", "20G"], ["--mem=8192M", "--mem=16384M", "--mem=20480M"]),
-        ({"mem": "300"}, ["600M"], ["--mem=600M", "--mem=1200M"]),
-        ({"mem": "1500K"}, ["4M"], ["--mem=4M"]),
+        ({"mem": "1100"}, ["2200M"], ["--mem=2200M", "--mem=4400M"]),
+        ({"mem": "1500000K"}, ["2930M"], ["--mem=2930M"]),
         ({}, ["2000M"], ["--mem=2000M", "--mem=4000M"]),
         ({"mem-per-cpu": "1G"}, ["2G"], ["--mem-per-cpu=2048M", "--mem-per-cpu=4096M"]),
         ({"mem-per-gpu": "11G"}, ["20G"], ["--mem-per-gpu=20480M"]),
     ],
 )
 def test_memory_grows_from_what_was_asked_for_up_to_the_limit(requested, memory, options):
-    """In the same option; without one, from what each node gave."""
+    """In the same option; without one, or where it was more, from what each node gave."""
     policy = FailurePolicy(on_out_of_memory=MoreMemory(limit="20G"))
     found = [decide(policy, [OOM] * count, requested) for count in range(1, len(options) + 1)]
     assert [after.options for after in found] == [(option,) for option in options]

@@ -32,8 +32,8 @@ class MoreMemory:
     """After OUT_OF_MEMORY: submit again with ``factor`` times the memory, up to ``limit`` (``128G``).
 
     What grows is what was asked for: the memory of each node (``memory=``), or ``mem-per-cpu`` or ``mem-per-gpu`` where
-    that is given among the options; ``limit`` is for the same. A job that asked for nothing begins from what Slurm gave
-    it on each node.
+    that is given among the options; ``limit`` is for the same. Where Slurm gave a job more on each node than it asked
+    for, or it asked for nothing, that counts.
 
     Raises:
         JobSpecError: a value can't be right.

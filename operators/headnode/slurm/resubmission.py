@@ -115,7 +115,9 @@ def _memory(policy: MoreMemory, ends: Sequence[End], requested: Mapping[str, Any
     for end in ends:
         if end.state is not JobState.OUT_OF_MEMORY:
             continue
-        now = now or end.memory_mebibytes
+        if option == "mem":
+            # Of a job that was taken over from an earlier try only Slurm knows what it asked for.
+            now = max(now or 0, end.memory_mebibytes or 0) or None
         if whole_node or now is None:
             had = "it had all of its nodes' memory" if whole_node else "how much it had is not known"
             return GiveUp(because=f"{had}; give the operator memory=")

@@ -93,7 +93,8 @@ def render_script(spec: JobSpec, *, checkpoint: bool = False, takes_arguments: b
     """Return the whole batch script of ``spec``.
 
     Its last act, whichever way it ends but by a signal, is to leave its exit code in the file ``end`` (of an array
-    ``end.<index>``) of its directory. With ``checkpoint`` the directory ``$HEADNODE_CHECKPOINT`` is there, and a
+    ``end.<index>``) of its directory; an author's shell text that sets its own EXIT trap, or ends by ``exec``, takes
+    that away. With ``checkpoint`` the directory ``$HEADNODE_CHECKPOINT`` is there, and a
     command given as a list gets the USR1 that the batch shell gets; if it then ends with another code than 0 the
     script ends with ``RUN_AGAIN``. With ``takes_arguments`` each element of an array has its own words as ``"$@"``,
     which are added to a command given as a list.
