@@ -67,7 +67,8 @@ class SlurmJobOperator(BaseOperator):
         itself, and any exit code of it but 0 will do after that; a command as text and a script are shell text, whose
         own ``trap ... USR1`` must do all this. ``docs/checkpoints.md`` is the whole contract, with an example
     :param on_node_fail: ``ExcludeNode(...)``: after NODE_FAIL or BOOT_FAIL submit again without the failed nodes
-    :param max_pending: how long a job may wait in Slurm's queue before it is cancelled and the task fails
+    :param max_pending: how long a job may wait in Slurm's queue, for other jobs too, before it is cancelled and the
+        task fails
     :param start_from_trigger: start in the triggerer, without a worker; refused where something would be lost. A job
         that an outage of the cluster has left behind is not taken over by the next try then, but cancelled
     :param outage_tolerance: how long the cluster may be silent before the task fails; the next try takes its job over
