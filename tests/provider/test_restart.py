@@ -45,4 +45,4 @@ def test_the_log_goes_on(killed):
     run, _ = killed
     logs = [run.log("followed", map_index=index) for index in range(JOBS)]
     assert all("| second 15" in log for log in logs)
-    assert any("found again" in log and "the job's output goes on at byte" in log for log in logs)
+    assert any("found again" in log and "the job's stdout goes on at byte" in log for log in logs)
