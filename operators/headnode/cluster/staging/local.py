@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -106,8 +107,9 @@ def prepare(spot: Spot, part: Path, wanted: Manifest) -> int | None:
     """Make the staging folder, or find what an earlier attempt left there; return the free bytes."""
     path, aside = Path(spot.path), Path(spot.aside)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() and aside.is_dir():
-        aside.rename(path)
+    with _locked(path.parent):
+        if not path.exists() and aside.is_dir():
+            aside.rename(path)
     if not part.is_dir():
         for other in path.parent.glob(spot.abandoned_parts(wanted.sha256)):
             if _is_abandoned(other):
@@ -161,18 +163,38 @@ def finish(spot: Spot, part: Path, wanted: Manifest) -> None:
             (content / name).symlink_to(item.target)
         elif item.kind == "file":
             _set_executable(at(content, name), executable=item.executable)
-    if wanted.is_file or not path.exists():
+    if wanted.is_file:
         content.replace(path)
     else:
-        _remove(aside)
-        path.rename(aside)
-        try:
-            content.rename(path)
-        except OSError:
-            aside.rename(path)
-            raise
-        shutil.rmtree(aside)
+        with _locked(path.parent):
+            _replace_folder(content, path, aside)
     shutil.rmtree(part)
+
+
+def _replace_folder(content: Path, path: Path, aside: Path) -> None:
+    if not path.exists():
+        content.rename(path)
+        return
+    _remove(aside)
+    path.rename(aside)
+    try:
+        content.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let tasks that put folders in the same place take turns, where the file system knows locks."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _set_executable(path: Path, *, executable: bool) -> None:

@@ -32,9 +32,17 @@ rm -rf "$out"
 return $status
 """
 
+# Two renames replace a folder, so that two tasks which put theirs in the same place take turns, where the file system
+# knows locks.
+_LOCK: Final = r"""
+lock() { exec 9<"$parent" && { flock -w 120 9 2>/dev/null || :; }; }
+unlock() { exec 9<&-; }
+"""
+
 _PREPARE: Final = r"""
-mkdir -p -- "$parent" || return 1
+mkdir -p -- "$parent" && lock || return 1
 if [ ! -e "$path" ] && [ -d "$aside" ]; then mv -T -- "$aside" "$path" || return 1; fi
+unlock
 if [ ! -d "$part" ]; then
   find "$parent" -maxdepth 1 -type d -name "$abandoned" -print0 | while IFS= read -r -d '' other; do
     [ -z "$(find "$other" -mmin -$minutes -print -quit)" ] && mv -T -- "$other" "$part" 2>/dev/null && break
@@ -57,7 +65,7 @@ if [ -d "$content" ]; then
   links | while IFS= read -r -d '' name && IFS= read -r -d '' target; do ln -sfn -- "$target" "$name" || exit 1; done \
     || return 1
   executable | xargs -0 -r chmod +x -- && plain | xargs -0 -r chmod -x -- || return 1
-  cd / || return 1
+  cd / && lock || return 1
   if [ -d "$path" ]; then rm -rf -- "$aside" && mv -T -- "$path" "$aside" || return 1; fi
   if ! mv -T -- "$content" "$path"; then
     [ ! -d "$aside" ] || mv -T -- "$aside" "$path"
@@ -118,7 +126,8 @@ def list_items(root: str, *, where: str) -> Procedure[dict[str, Item]]:
     """
     body = (
         f"root={shlex.quote(root)}\nset -o pipefail\n"
-        'if [ -d "$root" ]; then cd -- "$root" && find . -mindepth 1 -printf "%y %m %s %P\\0%l\\0" | gzip -c | base64 -w0\n'  # noqa: E501
+        'if [ -d "$root" ]; then\n'
+        '  cd -- "$root" && find . -mindepth 1 -printf "%y %m %s %P\\0%l\\0" | gzip -c | base64 -w0\n'
         'elif [ -e "$root" ]; then find "$root" -maxdepth 0 -printf "%y %m %s \\0%l\\0" | gzip -c | base64 -w0; fi'
     )
     output = yield from ask(shell(body, purpose=f"listing {root!r}", timeout_seconds=_LIST_SECONDS))
@@ -157,7 +166,8 @@ def prepare(spot: Spot, part: str, wanted: Manifest) -> Procedure[int | None]:
     folders = [f"./{path}" for path, item in wanted.items.items() if item.kind == "folder"]
     body = (
         f"{_places(spot, part)}\nabandoned={shlex.quote(spot.abandoned_parts(wanted.sha256))}\n"
-        f"minutes={ABANDONED_MINUTES} folder={'' if wanted.is_file else 'yes'}\n{_list('names', folders)}{_PREPARE}"
+        f"minutes={ABANDONED_MINUTES} folder={'' if wanted.is_file else 'yes'}\n"
+        f"{_list('names', folders)}{_LOCK}{_PREPARE}"
     )
     output = yield from ask(shell(body, purpose=f"preparing {part!r}", timeout_seconds=_LIST_SECONDS))
     _check(output, f"nothing can be stored beside {spot.path!r}")
@@ -204,7 +214,7 @@ def finish(spot: Spot, part: str, wanted: Manifest) -> Procedure[None]:
         f"{_places(spot, part)}\n{_list('links', links)}"
         f"{_list('executable', [f'./{path}' for path, item in files.items() if item.executable])}"
         f"{_list('plain', [f'./{path}' for path, item in files.items() if not item.executable])}"
-        f"mode={'+x' if wanted.is_file and files[''].executable else '-x'}\n{_FINISH}"
+        f"mode={'+x' if wanted.is_file and files[''].executable else '-x'}\n{_LOCK}{_FINISH}"
     )
     output = yield from ask(shell(body, purpose=f"putting {spot.path!r} in place", timeout_seconds=_LIST_SECONDS))
     _check(output, f"{spot.path!r} can't be put in place; what was sent is kept in {content_of(part)!r}")
