@@ -6,7 +6,9 @@ with its result.
 
 import asyncio
 import contextlib
+import logging
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -36,6 +38,7 @@ class Durations:
     """How long everything takes, in seconds, and how many tasks a row has."""
 
     tasks: int = 20 if FULL else 3
+    elements: int = 1000 if FULL else 100
     job: float = 30.0 if FULL else 2.0
     sshd_down: float = 60.0 if FULL else 3.0
     slurmctld_down: float = 60.0 if FULL else 3.0
@@ -46,7 +49,7 @@ class Durations:
     settle: float = 20.0 if FULL else 2.0
     lost_after: float = 600.0 if FULL else 30.0
     tolerance: float = 3600.0 if FULL else 60.0
-    row: float = 900.0 if FULL else 90.0
+    row: float = 900.0 if FULL else 60.0
 
 
 @pytest.fixture(scope="session")
@@ -167,19 +170,36 @@ class Tasks:
         return path.read_text().split() if path.exists() else []
 
     def jobs(self, attempt):
-        """Return the ids of the jobs that the cluster was given for the attempt, from accounting."""
-        rows = self.cluster.run("sacct", "-nPXD", "-S", "now-1days", "-E", "now+1days", "-o", "JobID,Submit,WorkDir")
+        """Return the ids of the jobs that the cluster was given for the attempt, from accounting.
+
+        All ids there are asked for: by time sacct does not list jobs that were cancelled before they were eligible.
+        """
+        config = self.cluster.run("scontrol", "show", "config").stdout
+        first, last, following = (
+            int(re.search(rf"^{name}\s*= (\d+)", config, re.MULTILINE)[1])
+            for name in ("FirstJobId", "MaxJobId", "NEXT_JOB_ID")
+        )
+        # Where ids are few they have come round.
+        ids = range(first, last + 1 if last < first + 1000 else following)
+        rows = self.cluster.run("sacct", "-nPXD", "-j", ",".join(map(str, ids)) or "1", "-o", "JobID,WorkDir")
         suffix = f"/{attempt.request.place.key}/work"
-        found = {
-            (line.split("|")[0].partition("_")[0], line.split("|")[1])
-            for line in rows.stdout.splitlines()
-            if line.endswith(suffix)
-        }
-        return [job_id for job_id, _ in sorted(found)]
+        # A requeued job has several records.
+        found = {line.partition("|")[0].partition("_")[0] for line in rows.stdout.splitlines() if line.endswith(suffix)}
+        return sorted(found)
 
     def wait_until_empty(self):
-        """Wait until nothing is left in the queue."""
-        self.wait(lambda: not self.cluster.run("squeue", "-h").stdout.strip(), "the queue is empty")
+        """Wait until nothing of this row is left in the queue."""
+        self.wait(lambda: not self.queued(), "the queue is empty")
+
+    def queued(self):
+        """Return the ids of this row's jobs in the queue, whoever submitted them."""
+        return self.queued_below(self.cluster, self.directory)
+
+    @staticmethod
+    def queued_below(cluster, directory):
+        """Return the ids of jobs in the queue that work below a directory."""
+        lines = cluster.run("squeue", "-h", "-o", "%F|%Z").stdout.splitlines()
+        return sorted({line.split("|")[0] for line in lines if f"|{directory}/" in line})
 
     def wait(self, condition, what):
         """Wait for a condition, and return its value."""
@@ -201,13 +221,13 @@ class Tasks:
         """Run all attempts at once over one connection, and ``work(tracker)`` beside them; return what it returns."""
 
         async def all_at_once(following):
-            beside = asyncio.create_task(work(following)) if work is not None else None
-            try:
-                await asyncio.gather(*(self.carry_out(following, each) for each in self.attempts if not each.events))
-                return await beside if beside is not None else None
-            finally:
-                if beside is not None:
-                    beside.cancel()
+            # When one side fails, the other one ends too.
+            async with asyncio.TaskGroup() as group:
+                beside = group.create_task(work(following)) if work is not None else None
+                for each in self.attempts:
+                    if not each.events:
+                        group.create_task(self.carry_out(following, each))
+            return beside.result() if beside is not None else None
 
         return self.beside(all_at_once, port=port, **tracker)
 
@@ -264,6 +284,7 @@ class Tasks:
             except HeadnodeError as error:
                 if not error.retryable or time.monotonic() > deadline:
                     raise
+                logging.getLogger(__name__).warning("%s: %s", type(error).__name__, error)
             await asyncio.sleep(self.durations.poll)
 
     def _ssh(self, port):
@@ -279,18 +300,25 @@ class Tasks:
         )
 
 
+@pytest.fixture(scope="session")
+def tasks_in(durations):
+    """Return a function that makes tasks on a cluster, with files in a directory."""
+    return lambda cluster, directory: Tasks(cluster, directory, durations)
+
+
 @pytest.fixture
-def tasks_of(tmp_path, durations):
+def tasks_of(tmp_path, tasks_in):
     """Return a function that makes the tasks of a row on a cluster; what is left of them is cancelled."""
     used = []
 
     def make(cluster):
         used.append(cluster)
-        return Tasks(cluster, tmp_path, durations)
+        return tasks_in(cluster, tmp_path)
 
     yield make
     for cluster in used:
-        cluster.run("scancel", f"--user={cluster.user}", check=False)
+        for job_id in Tasks.queued_below(cluster, tmp_path):
+            cluster.run("scancel", job_id, check=False)
 
 
 @pytest.fixture

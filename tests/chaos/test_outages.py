@@ -81,7 +81,7 @@ def test_slurmdbd_is_down(chaos_cluster, tasks, durations):
     async def outage(tracker):
         async with away(chaos_cluster.stop_slurmdbd, chaos_cluster.start_slurmdbd):
             jobs = [asyncio.create_task(tasks.carry_out(tracker, each)) for each in tasks.attempts]
-            while not all(each.outages()[0] for each in tasks.attempts):
+            while not all(each.outages()[0] for each in tasks.attempts):  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.05)
             await asyncio.sleep(durations.slurmdbd_down)
             assert not any(job.done() for job in jobs)

@@ -38,6 +38,8 @@ class SlurmCluster:
         self.user: str = settings.user
         self.slurm_conf: Path = settings.slurm_conf
         self.keeps_accounting: bool = settings.options.accounting
+        #: Whether a job that takes too much memory ends as OUT_OF_MEMORY; see ``ClusterOptions.enforce_memory``.
+        self.says_out_of_memory: bool = settings.uses_cgroups
         self.key_file: Path = settings.directory / "ssh" / "user_key"
         self.known_hosts: Path = settings.directory / "ssh" / "known_hosts"
         #: Seconds since the epoch.
