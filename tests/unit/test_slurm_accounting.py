@@ -257,3 +257,12 @@ def test_other_memory_is_refused(text: str):
     """What sacct does not write is no size."""
     with pytest.raises(ValueError, match="is no size as sacct writes it"):
         parse_memory(text)
+
+
+def test_an_element_s_own_row_counts_whatever_the_row_of_the_others_says():
+    """Accounting lists an element as not started for some seconds after its start; seen at a cancelled array."""
+    (entry,) = parse_accounting(
+        sacct("9_0|COMPLETED|0:0|1|1|00:00:01||n1\n9_[0-1%1]|CANCELLED by 0|0:0|0|0|00:00:00||None assigned\n")
+    ).values()
+    states = {index: end.state for index, end in entry.element_ends.items()}
+    assert states == {0: JobState.COMPLETED, 1: JobState.CANCELLED}

@@ -132,8 +132,10 @@ def accounting_entry(
 
 
 def _element_ends(parts: Iterable[Part]) -> dict[int, ElementEnd]:
+    # The row of those that never started may still name some that did, when the array was cancelled just then.
+    together_first = sorted(parts, key=lambda part: not (part.suffix or "").startswith("_["))
     ends = {}
-    for part in parts:
+    for part in together_first:
         if part.suffix and part.suffix.startswith("_"):
             end = ElementEnd(part.state, part.exit_code, part.signal)
             ends.update(dict.fromkeys(expand_elements(part.suffix[1:].strip("[]")) or (), end))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
@@ -101,17 +102,20 @@ class SlurmArrayTrigger(ArrayRoundsTrigger):
         self._check_parts(plan_parts(elements, max_array_size=most), most)
         wanted: Again | None = Again(elements=elements, options=(), reason=_FIRST)
         while wanted is not None:
-            parts = plan_parts(wanted.elements, max_array_size=most, max_running=self.max_running)
+            parts = await asyncio.to_thread(
+                plan_parts, wanted.elements, max_array_size=most, max_running=self.max_running
+            )
             runs = await self._guarded_round(tracker, settings, parts, wanted, progress)
             await self._take_in(tracker, runs)
-            wanted = retries.after(
+            wanted = await asyncio.to_thread(
+                retries.after,
                 {element: self._ends[element] for element in wanted.elements},
                 job_ids=", ".join(run.submitted.job_id for run in islice(runs, 5)),
                 memory_mebibytes=self._memory_mebibytes(),
             )
             if wanted is not None:
                 self.log.warning("%s", wanted.reason)
-        self._judge(settings)
+        await asyncio.to_thread(self._judge, settings.ssh.host)
         return await self._results(tracker) if self.push_result else None
 
     async def _max_array_size(self, tracker: Tracker) -> int:
@@ -146,7 +150,8 @@ class SlurmArrayTrigger(ArrayRoundsTrigger):
         for run in runs:
             self._ends |= run.ends
         if self._record is not None:
-            await self._keep(with_round(self._record, self._runs, self._ends))
+            # Of very many elements this takes longer than the loop, which others share, may stand still.
+            await self._keep(await asyncio.to_thread(with_round, self._record, self._runs, self._ends))
         ended = sorted(element for run in runs for element in run.part.elements)
         failed = failed_elements({element: self._ends[element] for element in ended})
         name = name_jobs([run.submitted.job_id for run in runs])
@@ -155,7 +160,8 @@ class SlurmArrayTrigger(ArrayRoundsTrigger):
             "%s ended, %d of %d elements well, and used\n%s", name, len(ended) - len(failed), len(ended), usage
         )
         if failed:
-            self.log.warning("%s: %s", name, describe_failures({element: self._ends[element] for element in failed}))
+            how = await asyncio.to_thread(describe_failures, {element: self._ends[element] for element in failed})
+            self.log.warning("%s: %s", name, how)
         ask = partial(self._tolerantly, tracker)
         self._tails |= await show_logs(runs, failed, which=self.log_elements, ask=ask, log=self.log)
 
@@ -163,13 +169,13 @@ class SlurmArrayTrigger(ArrayRoundsTrigger):
         submissions = self._record.submissions if self._record is not None else []
         return end_of(submissions[-1]).memory_mebibytes if submissions else None
 
-    def _judge(self, settings: ClusterSettings) -> None:
+    def _judge(self, host: str) -> None:
         """Raise the error that the failed elements of all rounds are, unless enough others ended well."""
         failed = failed_elements(self._ends)
         if not failed:
             return
         name = name_jobs([run.submitted.job_id for run in self._runs])
-        summary = summarize_failures(self._ends, name=name, where=settings.ssh.host)
+        summary = summarize_failures(self._ends, name=name, where=host)
         error = array_error(
             self._ends,
             summary=summary,
@@ -185,4 +191,4 @@ class SlurmArrayTrigger(ArrayRoundsTrigger):
         directories = [run.submitted.directory for run in self._runs]
         found = await self._tolerantly(tracker, lambda: read_element_results(directories))
         elements = [run.part.elements for run in self._runs]
-        return merge_results(self._ends, zip(elements, found, strict=True))
+        return await asyncio.to_thread(merge_results, self._ends, zip(elements, found, strict=True))
