@@ -41,7 +41,7 @@ def leave_job_to_next_try(context: Context, outcome: Outcome, log: Any, *, start
         log.warning("%s is left on the cluster; the next try goes on with it if its script is still the same", job)
     else:
         log.warning(
-            "%s is left on the cluster, and no retry is left: clear the task to go on with it,"
-            " or cancel the job by hand with scancel",
+            "%s is left on the cluster, and no retry is left: clear the task to go on with it;"
+            " triggerers cancel it when they have found it left for a while",
             job,
         )

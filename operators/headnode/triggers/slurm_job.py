@@ -18,6 +18,7 @@ from headnode.slurm.ends import job_error
 from headnode.slurm.policy import FailurePolicy
 from headnode.slurm.record import JobRecord, Submission
 from headnode.slurm.resubmission import GiveUp, Resubmission, decide, end_of
+from headnode.slurm.states import phase_of
 from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.reporting import (
     LogLines,
@@ -102,13 +103,13 @@ class SlurmJobTrigger(SubmittingTrigger):
         number = len(record.submissions) if record is not None else 1
         wanted = _FIRST
         if record is not None and record.withdrawn is not None:
-            raise await self._withdrawn(tracker, self._place(settings, number), record, record.withdrawn)
+            raise await self._withdrawn(tracker, settings, self._place(settings, number), record, record.withdrawn)
         while True:
             place = self._place(settings, number)
             record = await self._submission(tracker, settings, place, wanted)
-            entry, tail = await self._follow(tracker, place, record)
+            entry, tail, was_alive = await self._follow(tracker, settings, place, record)
             record = await self._keep(with_end(self._record or record, entry))
-            after = self._after(record)
+            after = self._after(record, was_alive=was_alive)
             because = after.because if isinstance(after, GiveUp) else None
             error = job_error(entry, where=settings.ssh.host, log_tail=tail, not_again=because)
             if error is None:
@@ -118,10 +119,18 @@ class SlurmJobTrigger(SubmittingTrigger):
             self.log.warning("%s", after.reason)
             wanted, number = after, number + 1
 
-    def _after(self, record: JobRecord) -> Resubmission | GiveUp:
-        return decide(
-            FailurePolicy.from_json(self.policy), [end_of(each) for each in record.submissions], self.requested
-        )
+    def _after(self, record: JobRecord, *, was_alive: bool) -> Resubmission | GiveUp:
+        """Return what follows the record's last submission; ``was_alive`` tells that this try has seen its job so."""
+        ends = [end_of(each) for each in record.submissions]
+        after = decide(FailurePolicy.from_json(self.policy), ends, self.requested)
+        last = record.submissions[-1]
+        if was_alive or (last.key or record.key).rpartition("-")[0] == record.key.rpartition("-")[0]:
+            return after
+        if isinstance(after, Resubmission):
+            return after
+        # It failed, or somebody cancelled it, while nobody looked: that end was the earlier try's.
+        met = f"job {last.job_id}, of an earlier try, had ended as {last.state} before it was taken over"
+        return Resubmission(options=(), reason=f"{met}; it runs anew")
 
     async def _stored(self, settings: ClusterSettings) -> JobRecord | None:
         record = await stored_record(self._labels)
@@ -196,8 +205,14 @@ class SlurmJobTrigger(SubmittingTrigger):
             error_log_path=error_log_path,
         )
 
-    async def _follow(self, tracker: Tracker, place: JobPlace, record: JobRecord) -> tuple[AccountingEntry, list[str]]:
-        """Log and record what happens to the job until it is over; return its end and the last lines it wrote."""
+    async def _follow(
+        self, tracker: Tracker, settings: ClusterSettings, place: JobPlace, record: JobRecord
+    ) -> tuple[AccountingEntry, list[str], bool]:
+        """Log and record what happens to the job until it is over.
+
+        Return its end, the last lines that it wrote, and whether this try has seen it before its end.
+        """
+        was_alive = record.submissions[-1].state is not None
         lines = LogLines()
         begun: set[str] = set()
         events = tracker.follow(
@@ -215,6 +230,7 @@ class SlurmJobTrigger(SubmittingTrigger):
                     match event:
                         case StateSeen(job):
                             self.log.info("%s", describe_state(job))
+                            was_alive |= not phase_of(job.state).ended
                             record = await self._keep(with_state(record, job))
                         case LogSeen(piece):
                             if piece.stream not in begun and piece.start:
@@ -228,19 +244,21 @@ class SlurmJobTrigger(SubmittingTrigger):
                         case JobOver(entry):
                             self._log_output(lines.finish())
                             self.log.info("%s", describe_usage(entry))
-                            return entry, lines.tail
+                            return entry, lines.tail, was_alive
         except JobPendingTooLong as error:
-            raise await self._withdrawn(tracker, place, self._record or record, str(error)) from None
+            raise await self._withdrawn(tracker, settings, place, self._record or record, str(error)) from None
         raise AssertionError("the tracker ends with JobOver or an error")
 
-    async def _withdrawn(self, tracker: Tracker, place: JobPlace, record: JobRecord, why: str) -> JobPendingTooLong:
+    async def _withdrawn(
+        self, tracker: Tracker, settings: ClusterSettings, place: JobPlace, record: JobRecord, why: str
+    ) -> JobPendingTooLong:
         """Cancel the job that waited for too long; return the error that says so.
 
         The record keeps why: whoever goes on after a restart finds the job gone, and could not tell.
         """
         await self._keep(record.model_copy(update={"withdrawn": why}))
         try:
-            await self._tolerantly(tracker, lambda: withdraw(place))
+            await self._tolerantly(tracker, lambda: withdraw(place, settle_seconds=settings.settle_seconds))
         except HeadnodeError as failed:
             return JobPendingTooLong(f"{why}. It could not be cancelled, look at the cluster: {failed}")
         return JobPendingTooLong(f"{why}. It is cancelled")

@@ -67,7 +67,7 @@ with DAG("failure_policies", schedule=None, max_active_tasks=16):
 LINES = 'sleep 3; until [ -e "{{ params.gate }}" ]; do sleep 0.5; done; echo 17 > "$HEADNODE_RESULT"'
 
 with DAG("left_jobs", schedule=None, params={"gate": ""}):
-    for task_id, retries in (("retried", 20), ("cleared", 0)):
+    for task_id, retries in (("retried", 20), ("cleared", 0), ("stopped", 0)):
         SlurmJobOperator(
             task_id=task_id,
             slurm_conn_id="behind_proxy",
