@@ -87,7 +87,7 @@ def test_the_log_shows_script_id_states_and_reason(examples):
     assert "#SBATCH --begin=now+6" in log
     assert f"job {job_id} submitted" in log
     assert f"job {job_id} is PENDING (BeginTime: its earliest time to start has not come)" in log
-    assert f"job {job_id} is COMPLETED" in log or f"job {job_id} used" in log
+    assert f"job {job_id} ended as COMPLETED and used" in log
 
 
 def test_a_job_that_fails_says_how_and_shows_its_last_lines(examples):
