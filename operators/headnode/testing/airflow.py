@@ -171,14 +171,14 @@ class PrivateAirflow(AirflowApi):
             self.components.remove(victim)
             self._store()
 
-    def start_component(self, component: str) -> None:
-        """Start one more process of a component, or the one that was killed, and wait until it is ready."""
+    def start_component(self, *components: str) -> None:
+        """Start one more process of each component, or the one that was killed, and wait until they are ready."""
         self.components = [c for c in self.components if c.is_running()]
-        used = {c.index for c in self.components if c.name == component}
-        index = next(i for i in range(len(used) + 1) if i not in used)
         since = datetime.now(UTC)
-        self._launch(component, index)
-        self._wait_until_ready([component], since)
+        for name in components:
+            used = {c.index for c in self.components if c.name == name}
+            self._launch(name, next(i for i in range(len(used) + 1) if i not in used))
+        self._wait_until_ready(components, since)
 
     @property
     def _airflow(self) -> list[str]:

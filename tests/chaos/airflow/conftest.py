@@ -1,8 +1,9 @@
 """A real Airflow over a private cluster, both to be broken, and the count of the jobs that each attempt had."""
 
+import contextlib
 import json
 import os
-import signal
+import sqlite3
 import tempfile
 import time
 from collections import defaultdict
@@ -21,7 +22,8 @@ from headnode.testing.watchdog import watched
 
 FULL = os.environ.get("HEADNODE_FULL") == "1"
 DAGS = Path(__file__).parent / "dags"
-WAIT_SECONDS = 900 if FULL else 240
+UUID_LENGTH = 36
+WAIT_SECONDS = 900 if FULL else 150
 # How long a triggerer may be silent before another one takes its triggers over.
 SILENCE_SECONDS = 30 if FULL else 8
 SETTINGS = {
@@ -96,8 +98,8 @@ class Run:
         """Return the jobs of a task in the order of their submission."""
         return self.jobs_by_task().get(self.directory(task_id), [])
 
-    def jobs_by_task(self):
-        """Return all jobs of the cluster by the directories of their tasks, in the order of their submission."""
+    def jobs_by_task(self, *task_ids):
+        """Return the jobs of these tasks (of all on the cluster) by the tasks' directories, in order of submission."""
         answer = self.cluster.run(
             "env", "SLURM_TIME_FORMAT=%s", "sacct", "-nPXD", "-S", "now-1days", "-E", "now+1days",
             "-o", ",".join(ATTEMPT_FIELDS),
@@ -107,7 +109,7 @@ class Run:
             job_id, state, start, end, directory = line.split("|", 4)
             task, key = Path(directory).parts[-3:-1]
             found[task].append(Job(job_id, state, _time(start), _time(end), task, key))
-        return found
+        return {name: found[name] for name in map(self.directory, task_ids)} if task_ids else found
 
     def queued(self, *task_ids):
         """Return the lines of squeue about the jobs of these tasks, all tasks of the run by default."""
@@ -121,6 +123,14 @@ class Run:
             self.tasks.update(dict.fromkeys(self.states()))
         return list(self.tasks)
 
+    def followed(self):
+        """Return the ids of the tasks that have a job."""
+        return [task_id for task_id in self.known_tasks() if self.jobs(task_id)]
+
+    def xcom(self, task_id, key="return_value"):
+        """Return an XCom of a task."""
+        return self.airflow.xcom(self.dag_id, self.run_id, task_id, key)
+
     def mark(self, task_id, state):
         """Mark a task failed or successful."""
         self.airflow.set_task_state(self.dag_id, self.run_id, task_id, state)
@@ -128,6 +138,22 @@ class Run:
     def clear(self, task_id):
         """Clear a task alone."""
         self.airflow.clear(self.dag_id, self.run_id, [task_id])
+
+    def wait_until_deferred(self, **tries):
+        """Wait until each of the tasks is deferred in the try that is given."""
+
+        def deferred():
+            now = {
+                each["task_id"]: (each["state"], each["try_number"])
+                for each in self.airflow.task_instances(self.dag_id, self.run_id)
+            }
+            return all(now.get(task_id) == ("deferred", number) for task_id, number in tries.items())
+
+        self.wait(deferred, f"deferred: {tries}")
+
+    def told(self, task_id):
+        """Whether the task's trigger has been told to end the task's jobs, and has done so."""
+        return "no job" in self.log(task_id)
 
     def log(self, task_id, try_number=1):
         """Return the log of a task's try."""
@@ -162,14 +188,14 @@ class Run:
         """Wait until the run has ended, and return its state."""
         return self.airflow.wait_for_run(self.dag_id, self.run_id, timeout_seconds=WAIT_SECONDS)
 
-    def wait_until_gone(self):
-        """Wait until no job of the run is in the queue."""
-        self.wait(lambda: not self.queued(), "no job of the run is left in the queue")
+    def wait_until_gone(self, *task_ids):
+        """Wait until none of these tasks' jobs is in the queue, those of all tasks of the run by default."""
+        self.wait(lambda: not self.queued(*task_ids), f"no job of {task_ids or 'the run'} is left in the queue")
 
     def settle(self, *task_ids):
         """Assert that no attempt had two jobs, that no two jobs ran at the same time, and that none is left."""
         task_ids = task_ids or self.known_tasks()
-        self.wait_until_gone()
+        self.wait_until_gone(*task_ids)
         self.wait(
             lambda: all(job.end for task_id in task_ids for job in self.jobs(task_id)), "accounting knows all ends"
         )
@@ -268,22 +294,59 @@ def start(airflow, cluster, work):
 
 @pytest.fixture
 def kill_worker(airflow):
-    """Return a function that kills the processes of one task that a worker runs, and gives whether there was one."""
+    """Return a function that kills a worker that is at work, and gives the id of its task instance (None: no one)."""
 
     def kill():
         (scheduler,) = airflow.process_ids("scheduler")
-        for process in psutil.Process(scheduler).children(recursive=True):
-            try:
-                title = " ".join(process.cmdline())
-                if "airflow supervisor" in title or "task supervisor" in title or "airflow worker" in title:
-                    children = process.children(recursive=True)
-                    if not children:
-                        continue
+        for process in psutil.Process(scheduler).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                work = " ".join(process.cmdline()).rpartition("LocalExecutor: ")[2]
+                children = process.children()
+                if len(work) == UUID_LENGTH and children:
                     for each in (process, *children):
-                        each.send_signal(signal.SIGKILL)
-                    return True
-            except psutil.NoSuchProcess:
-                continue
-        return False
+                        each.kill()
+                    return work
+        return None
 
     return kill
+
+
+@pytest.fixture(scope="session")
+def silence_seconds():
+    """Return how long a triggerer may be silent before another one takes its tasks over."""
+    return SILENCE_SECONDS
+
+
+@pytest.fixture
+def freeze_triggerer(airflow):
+    """Return a context manager that freezes a triggerer by its index, with all its processes."""
+
+    @contextlib.contextmanager
+    def freeze(index):
+        leader = psutil.Process(airflow.process_ids("triggerer")[index])
+        processes = [leader, *leader.children(recursive=True)]
+        try:
+            while True:
+                for process in processes:
+                    process.suspend()
+                # SQLite has one writer for all: frozen while it writes, the triggerer would stop everything.
+                if _is_writable(airflow.directory / "airflow.db"):
+                    break
+                for process in processes:
+                    process.resume()
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
+    return freeze
+
+
+def _is_writable(database):
+    with contextlib.closing(sqlite3.connect(database, timeout=2, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+        return True

@@ -8,17 +8,22 @@ pytestmark = [pytest.mark.airflow, pytest.mark.cluster]
 
 
 @pytest.fixture(scope="module")
-def running(start):
+def timing_out(start):
+    """Return runs in which execution_timeout and dagrun_timeout run out while the other tests go on."""
+    return start("timeouts"), start("timed_run")
+
+
+@pytest.fixture(scope="module")
+def running(start, timing_out):  # noqa: ARG001 - begun early, they are over when their tests come
     """Return a run whose jobs all run, except for the one that is pending."""
     run = start("cancelling")
-    run.known_tasks()
-    run.wait(lambda: len(run.queued()) == len(run.known_tasks()), "all jobs are queued")
+    run.wait(lambda: all(map(run.jobs, run.known_tasks())), "all jobs are there")
+    run.wait_until_running("stubborn", "cleared", "cleared_twice")
     return run
 
 
 def assert_cancelled(run, task_id):
     """Assert that the task's only job was cancelled."""
-    run.wait(lambda: not run.queued(task_id), f"the job of {task_id} left the queue")
     run.settle(task_id)
     assert [job.state.split()[0] for job in run.jobs(task_id)] == ["CANCELLED"]
 
@@ -71,7 +76,6 @@ def test_cleared_and_marked_failed(running):
         "the second try is deferred",
     )
     running.mark("cleared_then_failed", "failed")
-    running.wait(lambda: not running.queued("cleared_then_failed"), "no job is left")
     running.settle("cleared_then_failed")
 
 
@@ -84,16 +88,25 @@ def test_cleared_while_the_job_is_completing(running):
     assert_run_again(running, "stubborn")
 
 
-@pytest.mark.parametrize("task_id", ["timed_out", "started_timed_out"])
-def test_execution_timeout(running, task_id):
+def test_execution_timeout(timing_out):
     """The execution_timeout runs out while the task is deferred."""
-    assert_cancelled(running, task_id)
-    running.wait(lambda: running.state(task_id) == "failed", f"{task_id} failed")
+    run, _ = timing_out
+    assert run.wait_until_over() == "failed"
+    for task_id in run.known_tasks():
+        assert_cancelled(run, task_id)
 
 
-def whole_run(start, dag_id="whole_run"):
+def test_dagrun_timeout(timing_out):
+    """The dagrun_timeout runs out."""
+    _, run = timing_out
+    assert run.wait_until_over() == "failed"
+    for task_id in run.known_tasks():
+        assert_cancelled(run, task_id)
+
+
+def whole_run(start):
     """Start a run of three jobs, and wait until all are in the queue."""
-    run = start(dag_id)
+    run = start("whole_run")
     run.wait(lambda: len(run.queued()) == 3, "all three jobs are queued")
     return run
 
@@ -111,14 +124,6 @@ def test_dag_run_deleted(start):
     run = whole_run(start)
     run.airflow.set_run_state(run.dag_id, run.run_id, "failed")
     run.airflow.delete_run(run.dag_id, run.run_id)
-    for task_id in run.known_tasks():
-        assert_cancelled(run, task_id)
-
-
-def test_dagrun_timeout(start):
-    """The dagrun_timeout runs out."""
-    run = whole_run(start, "timed_run")
-    assert run.wait_until_over() == "failed"
     for task_id in run.known_tasks():
         assert_cancelled(run, task_id)
 
@@ -153,7 +158,6 @@ def test_while_it_is_submitted(start, cluster, after):
         run.mark("marked_failed", "failed")
         run.clear("cleared")
         run.wait(lambda: run.state("cleared") == "success", "the cleared task succeeds")
-    run.wait_until_gone()
     run.settle()
     assert {job.state.split()[0] for job in run.jobs("marked_failed")} == {"CANCELLED"}
     assert [job.state.split()[0] for job in run.jobs("cleared")] == ["CANCELLED", "COMPLETED"]

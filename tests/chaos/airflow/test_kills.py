@@ -1,31 +1,77 @@
-"""SIGKILL of a part of Airflow while jobs are submitted, followed and finished: each attempt has its one job."""
+"""SIGKILL of parts of Airflow while jobs are submitted, followed and finished: each attempt has its one job."""
+
+import os
+import time
 
 import pytest
 
+DOWN_SECONDS = 120 if os.environ.get("HEADNODE_FULL") == "1" else 5
+ALL = ("triggerer", "scheduler", "dag-processor", "api-server")
 pytestmark = [pytest.mark.airflow, pytest.mark.cluster]
 
 
 def stages(run):
     """Return how many jobs of the run the cluster knows, and how many of them have ended."""
-    mine = {run.directory(task_id) for task_id in run.known_tasks()}
-    jobs = [job for task, of_task in run.jobs_by_task().items() if task in mine for job in of_task]
+    jobs = [job for of_task in run.jobs_by_task(*run.known_tasks()).values() for job in of_task]
     return len(jobs), sum(1 for job in jobs if job.end)
 
 
+def midway(start):
+    """Start a run, and return it when some jobs are not yet submitted, some run and one has ended."""
+    run = start("waves")
+    run.wait(lambda: (now := stages(run))[0] > 1 and now[1], "some jobs are there, and one has ended")
+    return run
+
+
 def assert_all_well(run):
-    """Assert that every task succeeded, and that the job of its last try ended well."""
+    """Assert that every task succeeded with the result of its last try's job, which ended well."""
     assert run.wait_until_over() == "success"
     run.settle()
     for task_id in run.known_tasks():
-        assert run.jobs(task_id)[-1].state == "COMPLETED"
+        last = run.jobs(task_id)[-1]
+        assert last.state == "COMPLETED"
+        assert run.xcom(task_id, "slurm_job")["job_id"] == last.job_id
+        assert run.xcom(task_id) == int(task_id.rpartition("_")[2])
 
 
-@pytest.mark.parametrize("component", ["triggerer", "scheduler", "api-server"])
-def test_a_component_is_killed(start, airflow, component):
-    """SIGKILL of the component while some jobs are not yet submitted, some run and some have ended."""
+def test_triggerer_is_killed(start, airflow):
+    """SIGKILL of the triggerer: no task begins anew, and logs go on where they were."""
     run = start("waves")
-    run.known_tasks()
-    run.wait(lambda: (now := stages(run))[0] > 1 and now[1], "some jobs are there, and one has ended")
+    run.wait(lambda: any("| first" in run.log(task_id) for task_id in run.followed()), "a job's output is followed")
+    airflow.kill("triggerer")
+    airflow.start_component("triggerer")
+    assert_all_well(run)
+    assert set(run.tries().values()) == {1}
+    logs = [run.log(task_id) for task_id in run.known_tasks()]
+    assert all(log.count("| first") >= 1 and log.count("| last") == 1 for log in logs)
+    assert any("found again" in log and "the job's stdout goes on at byte" in log for log in logs)
+
+
+@pytest.mark.parametrize("component", ["scheduler", "api-server"])
+def test_component_is_killed(start, airflow, component):
+    """SIGKILL of the scheduler with its workers, or of the API server."""
+    run = midway(start)
     airflow.kill(component)
     airflow.start_component(component)
+    assert_all_well(run)
+
+
+def test_workers_are_killed(start, kill_worker):
+    """SIGKILL of a worker that is about to defer its task, and of one that is about to finish it."""
+    run = start("waves")
+    run.wait(kill_worker, "a worker begins a task")
+    run.wait(lambda: stages(run)[1] and kill_worker(), "a job has ended, and a worker is at work")
+    assert_all_well(run)
+    assert sum(run.tries().values()) > len(run.known_tasks())
+
+
+def test_all_of_airflow_is_down(start, airflow):
+    """SIGKILL of every part of Airflow, which is away while jobs end."""
+    run = midway(start)
+    for component in ALL:
+        airflow.kill(component)
+    ended = stages(run)[1]
+    time.sleep(DOWN_SECONDS)
+    assert stages(run)[1] > ended, "no job ended while Airflow was down"
+    airflow.start_component(*ALL)
     assert_all_well(run)

@@ -39,10 +39,12 @@ with DAG("cancelling", schedule=None, max_active_tasks=64):
     job("cleared_twice", ends_at_try=3)
     job("cleared_then_failed")
     job("stubborn", ends_at_try=2, command=STUBBORN)
-    job("timed_out", execution_timeout=timedelta(seconds=20))
-    job("started_timed_out", execution_timeout=timedelta(seconds=20), start_from_trigger=True)
 
-for name, more in {"whole_run": {}, "timed_run": {"dagrun_timeout": timedelta(seconds=20)}}.items():
+with DAG("timeouts", schedule=None):
+    job("timed_out", execution_timeout=timedelta(seconds=40))
+    job("started_timed_out", execution_timeout=timedelta(seconds=40), start_from_trigger=True)
+
+for name, more in {"whole_run": {}, "timed_run": {"dagrun_timeout": timedelta(seconds=40)}}.items():
     with DAG(name, schedule=None, **more):
         job("running")
         job("started", start_from_trigger=True)
