@@ -79,7 +79,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("headnode.hooks.slurm"),
-        "operators": _modules("headnode.operators.slurm_array", "headnode.operators.slurm_job"),
+        "operators": _modules(
+            "headnode.operators.download",
+            "headnode.operators.slurm_array",
+            "headnode.operators.slurm_job",
+            "headnode.operators.upload",
+        ),
         "sensors": _modules(
             "headnode.sensors.maintenance",
             "headnode.sensors.partition",

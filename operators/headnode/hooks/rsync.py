@@ -21,7 +21,6 @@ from headnode.ssh.settings import SSHSettings
 
 _SILENCE_SECONDS: Final = 120
 _PROGRESS: Final = re.compile(rb"^\s*([\d,.]+)\s+\d+%(?:.*xfr#(\d+))?")
-_LITERAL: Final = re.compile(rb"^Literal data: ([\d,.]+)")
 # rsync(1), EXIT VALUES: the protocol's stream broke, socket I/O, time ran out, a signal; 255 is ssh's own.
 _BROKEN: Final = frozenset({10, 12, 20, 30, 35, 255})
 _VANISHED: Final = 24
@@ -70,21 +69,20 @@ class RsyncCarrier:
     def _run(self, load: Load, meter: Meter, source: str, target: str) -> None:
         with tempfile.TemporaryDirectory(prefix="headnode-") as folder, _quiet(Path(folder) / "errors") as errors:
             arguments = _arguments(load, Path(folder), _write_config(self._settings, Path(folder)))
-            process = subprocess.Popen(
+            with subprocess.Popen(
                 [*arguments, "--", source, target],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=_environment(),
                 start_new_session=True,
-            )
-            try:
-                self._stop.also(process.terminate)
-                _watch(process, meter)
-                status = process.wait()
-            finally:
-                process.kill()
-                process.wait()
+            ) as process:
+                try:
+                    self._stop.also(process.terminate)
+                    _watch(process, meter)
+                    status = process.wait()
+                finally:
+                    process.kill()
             self._stop.check()
             if status:
                 said = Path(errors.name).read_text(errors="replace").strip()
@@ -93,7 +91,7 @@ class RsyncCarrier:
 
 def _arguments(load: Load, folder: Path, config: Path) -> list[str]:
     arguments = ["rsync", "--inplace", "--ignore-times", "-s", f"--timeout={_SILENCE_SECONDS}"]
-    arguments += ["--info=progress2", "--stats", "--rsh", f"ssh -F {shlex.quote(str(config))}"]
+    arguments += ["--info=progress2", "--rsh", f"ssh -F {shlex.quote(str(config))}"]
     if "" not in load.files:
         names = _private(folder / "names", b"".join(name.encode() + b"\0" for name in load.files))
         arguments += [f"--files-from={names}", "--from0"]
@@ -140,8 +138,6 @@ def _watch(process: subprocess.Popen[bytes], meter: Meter) -> None:
         for line in lines:
             if match := _PROGRESS.match(line):
                 meter.reached(_number(match[1]), files=_number(match[2] or b"0"))
-            elif match := _LITERAL.match(line):
-                meter.moved_bytes += _number(match[1])
 
 
 def _number(text: bytes) -> int:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
-from headnode.cluster.staging import local, openssh, remote
+from headnode.cluster.staging import local, openssh
 from headnode.cluster.staging.manifest import Item, Manifest, check_items
 from headnode.cluster.staging.plan import (
     Plan,
@@ -32,6 +31,7 @@ from headnode.cluster.staging.progress import render_bytes
 from headnode.cluster.staging.spot import Spot, check_replaceable, content_of
 from headnode.errors import ContentDiffers, HeadnodeError, NoSpaceLeft, TransferError
 from headnode.hooks import rsync
+from headnode.hooks.ends import ClusterEnd, End, WorkerEnd
 from headnode.hooks.sftp import SFTPCarrier
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.transfer import Carrier, Load, Meter, Stop
@@ -60,86 +60,6 @@ class Options:
     stop: Stop = field(default_factory=Stop)
 
 
-class _End(Protocol):
-    """One end of a transfer, on the worker or on the cluster."""
-
-    where: str
-
-    def survey(self) -> Spot: ...
-    def list_items(self, root: str) -> dict[str, Item]: ...
-    def hash_files(self, root: str, names: Sequence[str], *, size: int) -> dict[str, str]: ...
-    def prepare(self, spot: Spot, part: str, wanted: Manifest) -> int | None: ...
-    def remove(self, part: str, names: Iterable[str]) -> None: ...
-    def link_present(self, spot: Spot, part: str, names: Sequence[str]) -> None: ...
-    def finish(self, spot: Spot, part: str, wanted: Manifest) -> None: ...
-
-
-class _ClusterEnd:
-    def __init__(self, hook: SlurmHook, path: str) -> None:
-        self._hook = hook
-        self._path = path
-        self.where = f"{path} on {hook.settings.ssh.host}"
-
-    def survey(self) -> Spot:
-        return self._hook.run(remote.survey(self._path, work_directory=self._hook.settings.work_directory))
-
-    def list_items(self, root: str) -> dict[str, Item]:
-        return self._hook.run(remote.list_items(root, where=self.where))
-
-    def hash_files(self, root: str, names: Sequence[str], *, size: int) -> dict[str, str]:
-        return self._hook.run(remote.hash_files(root, names, size=size, where=self.where))
-
-    def prepare(self, spot: Spot, part: str, wanted: Manifest) -> int | None:
-        return self._hook.run(remote.prepare(spot, part, wanted))
-
-    def remove(self, part: str, names: Iterable[str]) -> None:
-        self._hook.run(remote.remove(part, names))
-
-    def link_present(self, spot: Spot, part: str, names: Sequence[str]) -> None:
-        self._hook.run(remote.link_present(spot, part, names))
-
-    def finish(self, spot: Spot, part: str, wanted: Manifest) -> None:
-        self._hook.run(remote.finish(spot, part, wanted))
-
-
-class _WorkerEnd:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.where = f"{path} on the worker"
-
-    def survey(self) -> Spot:
-        return local.survey(self._path)
-
-    def list_items(self, root: str) -> dict[str, Item]:
-        return local.list_items(Path(root))
-
-    def hash_files(self, root: str, names: Sequence[str], *, size: int) -> dict[str, str]:  # noqa: ARG002 - the cluster's clock needs it
-        return local.hash_files(Path(root), names)
-
-    def prepare(self, spot: Spot, part: str, wanted: Manifest) -> int | None:
-        with self._storing():
-            return local.prepare(spot, Path(part), wanted)
-
-    def remove(self, part: str, names: Iterable[str]) -> None:
-        with self._storing():
-            local.remove(Path(part), names)
-
-    def link_present(self, spot: Spot, part: str, names: Sequence[str]) -> None:
-        with self._storing():
-            local.link_present(spot, Path(part), names)
-
-    def finish(self, spot: Spot, part: str, wanted: Manifest) -> None:
-        with self._storing():
-            local.finish(spot, Path(part), wanted)
-
-    @contextmanager
-    def _storing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise remote.storing_error(str(error), what=f"{self.where} can't be written") from error
-
-
 def upload(
     hook: SlurmHook,
     source: Path,
@@ -160,8 +80,8 @@ def upload(
     if destination.endswith("/"):
         destination += source.name
     wanted = local.read_manifest(source, leave_out=leave_out)
-    sink = _ClusterEnd(hook, destination)
-    transfer = _Transfer(hook, options, sending=True, source=_WorkerEnd(source), source_root=str(source), sink=sink)
+    sink = ClusterEnd(hook, destination)
+    transfer = _Transfer(hook, options, sending=True, source=WorkerEnd(source), source_root=str(source), sink=sink)
     return transfer.run(lambda: wanted)
 
 
@@ -173,8 +93,8 @@ def download(hook: SlurmHook, source: str, destination: Path, *, options: Option
     Raises:
         HeadnodeError: it could not be done; the message says why, and what is kept.
     """
-    end = _ClusterEnd(hook, source)
-    transfer = _Transfer(hook, options, sending=False, source=end, source_root="", sink=_WorkerEnd(destination))
+    end = ClusterEnd(hook, source)
+    transfer = _Transfer(hook, options, sending=False, source=end, source_root="", sink=WorkerEnd(destination))
     return transfer.run(transfer.read_source)
 
 
@@ -182,7 +102,7 @@ class _Transfer:
     """One upload or download, with all its attempts."""
 
     def __init__(
-        self, hook: SlurmHook, options: Options, *, sending: bool, source: _End, source_root: str, sink: _End
+        self, hook: SlurmHook, options: Options, *, sending: bool, source: End, source_root: str, sink: End
     ) -> None:
         self._hook = hook
         self._options = options
@@ -192,6 +112,8 @@ class _Transfer:
         self._sink = sink
         self._meter = Meter(stop=options.stop, log=options.log)
         self._manifest: Manifest | None = None
+        self._least_missing: int | None = None
+        self._advances = False  # whether less is missing than at any attempt before
         self._has_rsync = False
         self._rsync_refused: str | None = None
         options.stop.also(hook.transport.close)
@@ -199,14 +121,14 @@ class _Transfer:
     def run(self, read_source: Callable[[], Manifest]) -> dict[str, Any]:
         """Try until it is done; a host that is away is waited for as long as the options allow."""
         pause = self._options.first_retry_seconds
-        began, moved = time.monotonic(), 0
+        began = time.monotonic()
         while True:
             try:
                 return self._attempt(read_source)
             except HeadnodeError as error:
                 self._options.stop.check()
-                if self._meter.moved_bytes > moved:
-                    began, moved, pause = time.monotonic(), self._meter.moved_bytes, self._options.first_retry_seconds
+                if self._advances:
+                    began, pause, self._advances = time.monotonic(), self._options.first_retry_seconds, False
                 left = began + self._options.outage_tolerance_seconds - time.monotonic()
                 if not error.retryable or left <= 0:
                     raise
@@ -314,6 +236,8 @@ class _Transfer:
                 f"{self._sink.where}: {render_bytes(plan.missing_bytes)} are to be stored there, and"
                 f" {render_bytes(free)} are free on that disk; make room, or choose another destination"
             )
+        if self._least_missing is None or plan.missing_bytes < self._least_missing:
+            self._least_missing, self._advances = plan.missing_bytes, True
         files = {path: wanted.items[path] for path in plan.send}
         here, there = (self._source_root, content_of(part)) if self._sending else (content_of(part), self._source_root)
         load = Load(local=Path(here), remote=there, part=part, files=files, starts=plan.send)

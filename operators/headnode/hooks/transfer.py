@@ -86,7 +86,6 @@ class Meter:
     """Counts what is moved and writes it into the task's log; every count is a chance to stop."""
 
     def __init__(self, *, stop: Stop, log: logging.Logger | Any = _LOG) -> None:
-        self.moved_bytes = 0
         self._stop = stop
         self._log = log
         self._progress = Progress(total_bytes=0, total_files=0, began=time.monotonic())
@@ -98,7 +97,6 @@ class Meter:
     def moved(self, count: int, *, files: int = 0) -> None:
         """Count bytes and whole files that have moved."""
         self._stop.check()
-        self.moved_bytes += count
         self._say(self._progress.advance(sent_bytes=count, sent_files=files, now=time.monotonic()))
 
     def reached(self, count: int, *, files: int) -> None:
