@@ -23,20 +23,21 @@ from headnode.testing.watchdog import watched
 FULL = os.environ.get("HEADNODE_FULL") == "1"
 DAGS = Path(__file__).parent / "dags"
 UUID_LENGTH = 36
-WAIT_SECONDS = 900 if FULL else 150
+WAIT_SECONDS = 900 if FULL else 240
 # How long a triggerer may be silent before another one takes its triggers over.
-SILENCE_SECONDS = 30 if FULL else 8
+SILENCE_SECONDS = 30 if FULL else 10
 SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "6",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": str(SILENCE_SECONDS),
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "8",
+    # Much less, and a scheduler on a busy machine takes itself for dead and begins its tasks anew.
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
     # A worker that was killed is missed after so long (300 s by default).
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     # A worker outlives an API server that is away for this long: 10 tries, at most 3 s apart.
@@ -139,21 +140,18 @@ class Run:
         """Clear a task alone."""
         self.airflow.clear(self.dag_id, self.run_id, [task_id])
 
-    def wait_until_deferred(self, **tries):
-        """Wait until each of the tasks is deferred in the try that is given."""
+    def wait_until_deferred(self, *task_ids, after=None):
+        """Wait until the tasks are deferred, in later tries than those in ``after``."""
 
         def deferred():
-            now = {
-                each["task_id"]: (each["state"], each["try_number"])
-                for each in self.airflow.task_instances(self.dag_id, self.run_id)
-            }
-            return all(now.get(task_id) == ("deferred", number) for task_id, number in tries.items())
+            states, tries = self.states(), self.tries()
+            return all(states[each] == "deferred" and tries[each] > (after or {}).get(each, 0) for each in task_ids)
 
-        self.wait(deferred, f"deferred: {tries}")
+        self.wait(deferred, f"deferred: {task_ids}")
 
     def told(self, task_id):
         """Whether the task's trigger has been told to end the task's jobs, and has done so."""
-        return "no job" in self.log(task_id)
+        return "no job was left to cancel" in self.log(task_id, self.tries()[task_id])
 
     def log(self, task_id, try_number=1):
         """Return the log of a task's try."""

@@ -10,21 +10,17 @@ from headnode import SlurmJobOperator
 COMMAND = """\
 exec 8>>"$HEADNODE_DIRECTORY/../.beside"
 flock -n 8 || echo $SLURM_JOB_ID >> "$HEADNODE_DIRECTORY/../overlaps"
-[ "$1" -ge "$2" ] || {wait}
+set -- "$HEADNODE_DIRECTORY"/../*-1
+[ $# -gt 1 ] && [ {again} = ends ] || {wait}
 echo done"""
-LONG = COMMAND.format(wait="sleep 900")
+LONG = "sleep 900"
 # Slurm kills it only KillWait seconds (5) after scancel: until then the job is COMPLETING.
-STUBBORN = COMMAND.format(wait="{ trap '' TERM; for second in $(seq 900); do sleep 1; done; }")
+STUBBORN = "{ trap '' TERM; for second in $(seq 900); do sleep 1; done; }"
 
 
-def job(task_id, *, ends_at_try=99, command=LONG, **fields):
-    """Make a task whose job runs for long, but for the try that ends at once."""
-    return SlurmJobOperator(
-        task_id=task_id,
-        command=["bash", "-c", command, "_", "{{ ti.try_number }}", str(ends_at_try)],
-        memory="10M",
-        **fields,
-    )
+def job(task_id, *, again="waits", wait=LONG, **fields):
+    """Make a task whose first job waits for long; those of later tries do that, too, or end at once."""
+    return SlurmJobOperator(task_id=task_id, command=COMMAND.format(again=again, wait=wait), memory="10M", **fields)
 
 
 HELD = {"begin": "now+1hour"}
@@ -34,11 +30,11 @@ with DAG("cancelling", schedule=None, max_active_tasks=64):
     job("marked_success")
     job("started_marked_failed", start_from_trigger=True)
     job("pending", sbatch_options=HELD)
-    job("cleared", ends_at_try=2)
-    job("started_cleared", ends_at_try=2, start_from_trigger=True)
-    job("cleared_twice", ends_at_try=3)
+    job("cleared", again="ends")
+    job("started_cleared", again="ends", start_from_trigger=True)
+    job("cleared_twice", again="ends")
     job("cleared_then_failed")
-    job("stubborn", ends_at_try=2, command=STUBBORN)
+    job("stubborn", again="ends", wait=STUBBORN)
 
 with DAG("timeouts", schedule=None):
     job("timed_out", execution_timeout=timedelta(seconds=40))
@@ -52,7 +48,7 @@ for name, more in {"whole_run": {}, "timed_run": {"dagrun_timeout": timedelta(se
 
 with DAG("submitting", schedule=None):
     job("marked_failed")
-    job("cleared", ends_at_try=2)
+    job("cleared", again="ends")
 
 with DAG("daily", schedule="@daily", start_date=datetime(2026, 1, 1, tzinfo=UTC), catchup=False):
     SlurmJobOperator(task_id="day", command=["sleep", "10"], memory="10M")
