@@ -1,6 +1,7 @@
 """Uploads and downloads over a real sshd, by rsync and by SFTP: whole, resumable, checked, and sent once."""
 
 import dataclasses
+import hashlib
 import logging
 import os
 import stat
@@ -364,3 +365,39 @@ def test_large_code_is_staged_where_jobs_find_it(connect, work, tmp_path, wait_u
         huge.truncate(1025 * MIB)
     with pytest.raises(JobSpecError, match=r"at most 1024 MiB go with a job.*UploadOperator"):
         prepare_code(folder, **given)
+
+
+def test_keys_and_host_keys_that_stand_in_other_places(connect, slurm_cluster, work, tmp_path, log):
+    """A key in the connection itself and a known_hosts file lead rsync to the host, too; no file of them is left."""
+    (tmp_path / "file").write_text("content")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    extra = {
+        "key_file": None,
+        "private_key": slurm_cluster.key_file.read_text(),
+        "host_key": None,
+        "known_hosts": str(slurm_cluster.known_hosts),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(scratch))
+        upload(connect(**extra), tmp_path / "file", "file", options=OPTIONS)
+    assert (work / "file").read_text() == "content"
+    assert any("to be moved by rsync" in line for line in log())
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_another_task_left_long_ago_is_gone_on_with(connect, work, log):
+    """Content is known by its hash, whoever began to send it; what somebody may still write to is left alone."""
+    source = work.parent / "file.bin"
+    source.write_bytes(os.urandom(2 * MIB))
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    old, young = (work / f".file.bin.{sha256[:16]}.{token}.part" for token in ("old00000", "young000"))
+    for part in (old, young):
+        part.mkdir()
+        (part / "content").write_bytes(source.read_bytes()[:MIB])
+    for path in (old / "content", old):
+        os.utime(path, (0, 0))
+    upload(connect(), source, "file.bin", options=OPTIONS)
+    assert (work / "file.bin").read_bytes() == source.read_bytes()
+    assert any("1.0 MiB of it are there from an earlier attempt" in line for line in log())
+    assert hidden_in(work) == [young.name]
