@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.airflow, pytest.mark.cluster]
+pytestmark = [pytest.mark.airflow, pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def runs(airflow, wait_until):
             known = airflow.api("GET", "/dags/watched_path/dagRuns", params={"order_by": "run_after"})["dag_runs"]
             return known if len(known) >= count and all(run["state"] == "success" for run in known) else None
 
-        found = wait_until(all_ended, f"{count} runs have ended", timeout_seconds=120)
+        found = wait_until(all_ended, f"{count} runs have ended", timeout_seconds=300)
         return [airflow.xcom("watched_path", run["dag_run_id"], "take") for run in found]
 
     return ended
@@ -51,8 +51,12 @@ def test_each_version_starts_one_run(runs, airflow, watched_folder, noted_versio
 
     airflow.kill("triggerer")
     airflow.start_component("triggerer")
-    seen = f"'size': {second['size']}"
-    wait_until(lambda: airflow.logs["triggerer"].read_text().count(seen) == 2, "the new triggerer has seen it, too")
+
+    def looks():
+        lines = airflow.logs["triggerer"].read_text().splitlines()
+        return sum(": found {" in line and f"'size': {second['size']}" in line for line in lines)
+
+    wait_until(lambda: looks() == 2, "the new triggerer has seen it, too", timeout_seconds=120)
     scene.write_text("the third")
     os.utime(scene, (time.time() - 60, time.time() - 60))
     versions = [payload["size"] for payloads in runs(3) for payload in payloads]
