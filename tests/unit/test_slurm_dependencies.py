@@ -152,7 +152,7 @@ def test_what_can_never_be_says_why():
     assert isinstance(elsewhere, Never)
     assert "task 'train' is deferred and has its job on h, but this one is for elsewhere" in elsewhere.why
     assert judge("afterok", OtherTask(task_id="trian", exists=False), host="h") == Never(
-        "task 'trian' is not in this DAG run"
+        "task 'trian' is not in this DAG run, or is mapped and has no instance with this task's map index"
     )
     failed = judge("afterok", other("failed", record=record("FAILED", exit_code=3)), host="h")
     assert failed == Never("task 'train' ended as failed, its job 7 as FAILED with exit code 3")

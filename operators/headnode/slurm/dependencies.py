@@ -130,7 +130,7 @@ def judge(kind: str, other: OtherTask, *, host: str) -> Verdict:
     """Return what a dependency of ``kind`` on ``other`` means for a job on ``host``."""
     name = f"task {other.task_id!r}"
     if not other.exists:
-        return Never(f"{name} is not in this DAG run")
+        return Never(f"{name} is not in this DAG run, or is mapped and has no instance with this task's map index")
     if other.state is not None and other.state in _ENDED:
         return _judge_end(kind, other.state, f"{name} ended as {other.state}{_end_of(other.record)}")
     record = other.record

@@ -163,30 +163,38 @@ class DependencyWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _others(self) -> list[tuple[str, OtherTask]]:
-        """Return what Airflow knows of the other tasks at present, with the kind of each dependency."""
+        """Return what Airflow knows of the other tasks at present, with the kind of each dependency.
+
+        Of a mapped task the instance with this one's map index counts, of any other the only one. One that is not
+        expanded yet has a single instance, too.
+        """
         pairs = self._dependencies.pairs()
-        if not pairs:
+        found: dict[str, tuple[int, Any]] = {}
+        for map_index in dict.fromkeys((self._labels.map_index, -1)):
+            missing = [task_id for _, task_id in pairs if task_id not in found]
+            found |= {task_id: (map_index, state) for task_id, state in await self._states(missing, map_index)}
+        return [(kind, await self._other(task_id, found.get(task_id))) for kind, task_id in pairs]
+
+    async def _states(self, task_ids: list[str], map_index: int) -> list[tuple[str, Any]]:
+        """Return the states of those of ``task_ids`` that have an instance with this map index."""
+        if not task_ids:
             return []
-        labels = self._labels
         of_runs = await asyncio.to_thread(
             RuntimeTaskInstance.get_task_states,
-            dag_id=labels.dag_id,
-            task_ids=[task_id for _, task_id in pairs],
-            run_ids=[labels.run_id],
+            dag_id=self._labels.dag_id,
+            map_index=map_index,
+            task_ids=task_ids,
+            run_ids=[self._labels.run_id],
         )
-        states = of_runs.get(labels.run_id, {})
-        return [(kind, await self._other(task_id, states)) for kind, task_id in pairs]
+        states = of_runs.get(self._labels.run_id, {})
+        suffix = f"_{map_index}" if map_index >= 0 else ""  # so Airflow names the instances of mapped tasks here
+        return [(task_id, states[task_id + suffix]) for task_id in task_ids if task_id + suffix in states]
 
-    async def _other(self, task_id: str, states: Mapping[str, Any]) -> OtherTask:
-        """Return the other task's instance: of the same map index where it is mapped, too, else the only one."""
-        mapped = f"{task_id}_{self._labels.map_index}"  # as Airflow names the instances of mapped tasks here
-        is_mapped = self._labels.map_index >= 0 and mapped in states
-        name = mapped if is_mapped else task_id
-        if name not in states:
+    async def _other(self, task_id: str, instance: tuple[int, Any] | None) -> OtherTask:
+        if instance is None:
             return OtherTask(task_id=task_id, exists=False)
-        map_index = self._labels.map_index if is_mapped else -1
+        map_index, state = instance
         record = await stored_record(self._labels.model_copy(update={"task_id": task_id, "map_index": map_index}))
-        state = states[name]
         return OtherTask(task_id=task_id, state=None if state is None else str(state), record=record)
 
     async def _mend(self) -> None:
