@@ -24,8 +24,8 @@ def policies(start, airflow, slurm_cluster, wait_until):
         node = wait_until(lambda: node_of(slurm_cluster, "other_node"), "the job runs", timeout_seconds=120)
         slurm_cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
         try:
-            wait_until(lambda: len((run.record("restarted") or {}).get("submissions", ())) == 2, "one has failed")
-            wait_until(lambda: run.record("restarted")["state"] == "RUNNING", "the second submission runs")
+            wait_until(lambda: len(submissions(run, "restarted")) == 2, "it is submitted again", timeout_seconds=180)
+            run.wait_for_record("restarted", state="RUNNING")
             airflow.kill("triggerer")
             airflow.start_component("triggerer")
             assert run.wait() == "failed"
@@ -38,7 +38,8 @@ def policies(start, airflow, slurm_cluster, wait_until):
 
 def submissions(run, task_id):
     """Return the submissions in the record of a task."""
-    return JobRecord.model_validate(run.record(task_id)).submissions
+    record = run.record(task_id)
+    return JobRecord.model_validate(record).submissions if record else []
 
 
 def test_only_those_fail_that_can_not_be_cured(policies):

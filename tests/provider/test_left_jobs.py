@@ -32,15 +32,17 @@ def left(start, proxy, slurm_cluster, wait_until, tmp_path_factory):
         proxy.refuse()
         proxy.cut()
         for task_id in ("cleared", "stopped"):
-            wait_until(lambda name=task_id: run.states()[name] == "failed", f"{task_id}, which has no retries, failed")
-        wait_until(lambda: run.tries("retried") >= 2, "the other is tried again")
+            wait_until(lambda name=task_id: run.states()[name] == "failed", f"{task_id} failed", timeout_seconds=180)
+        wait_until(lambda: run.tries("retried") >= 2, "the other is tried again", timeout_seconds=180)
         slurm_cluster.run("scancel", ids["stopped"])
     finally:
         proxy.accept()
     run.airflow.clear("left_jobs", run.run_id, task_ids=["cleared", "stopped"])
     for task_id in ("cleared", "stopped"):
         wait_until(
-            lambda name=task_id: "taken over" in run.log(name, run.tries(name)), f"the job of {task_id} is taken over"
+            lambda name=task_id: "taken over" in run.log(name, run.tries(name)),
+            f"the job of {task_id} is taken over",
+            timeout_seconds=180,
         )
     gate.touch()
     assert run.wait() == "success"
