@@ -98,13 +98,17 @@ def submit(request: SubmitRequest, *, settle_seconds: float = SETTLE_SECONDS) ->
         reply = yield from _step(request, resolved, settle_seconds)
         if isinstance(reply, Submitted):
             return reply
-        attempt, said = reply
+        attempt, said, directory = reply
         if said is not None and (refusal := classify_refusal(said)) is not Refusal.OUTCOME_UNKNOWN:
             yield from _withdraw(request.place, attempt)
             raise _refused(refusal, message_of(said))
         job_id = yield from find_settled(request.place, request.place.key, settle_seconds)
         if job_id is not None:
-            yield from write_job_id(request.place, request.place.key, job_id)
+            try:
+                yield from write_job_id(request.place, request.place.key, job_id)
+            except CommandRefused:
+                # The disk is full, but the job exists: whoever looks for it again finds it by its tag as well.
+                return Submitted(job_id=job_id, directory=directory, key=request.place.key, adopted=True)
         resolved = attempt
     raise OutcomeUnknown(
         f"sbatch gave no trustworthy answer {MAX_ATTEMPTS} times, and no job with the tag"
@@ -114,8 +118,11 @@ def submit(request: SubmitRequest, *, settle_seconds: float = SETTLE_SECONDS) ->
 
 def _step(
     request: SubmitRequest, resolved: int, settle_seconds: float
-) -> Procedure[Submitted | tuple[int, str | None]]:
-    """Run the locked step until it says something about this submission: submitted, or (attempt, sbatch's words)."""
+) -> Procedure[Submitted | tuple[int, str | None, str]]:
+    """Run the locked step until it says something about this submission.
+
+    That it is submitted, or the number of the attempt, sbatch's words and the job's directory.
+    """
     while True:
         output = yield from ask(_step_command(request, resolved))
         replies = dict(line.partition(" ")[::2] for line in output.stdout.splitlines() if line)
@@ -124,11 +131,11 @@ def _step(
             return Submitted(job_id=job_id, directory=replies["directory"], key=replies["key"], adopted=adopted)
         if "refused" in replies:
             attempt, _, said = replies["refused"].split(" ", 2)
-            return int(attempt), base64.b64decode(said).decode("utf-8", "replace")
+            return int(attempt), base64.b64decode(said).decode("utf-8", "replace"), replies["directory"]
         if "unresolved" in replies:
             key, attempt, _ = replies["unresolved"].split()
             if key == request.place.key:
-                return int(attempt), None
+                return int(attempt), None, replies["directory"]
             yield from _resolve_earlier(request.place, key, settle_seconds)
         elif "nocode" in replies and request.code is not None:
             yield from _upload_code(request)
