@@ -177,15 +177,18 @@ def test_a_connection_that_breaks_costs_only_the_rest(connect, carrier, slurm_cl
     command = f"{sys.executable} {proxy} {slurm_cluster.host} {slurm_cluster.port} {counts} {limit} {direction}"
     hook = connect(host_proxy_cmd=command)
     size = 20 * MIB
-    here, there = work.parent / "here.bin", work / "there.bin"
+    here, there = work.parent / "here", work / "there"
     source, sink = (here, there) if direction == "up" else (there, here)
-    source.write_bytes(os.urandom(size))
+    (source / "many").mkdir(parents=True)
+    for number in range(200):
+        (source / "many" / f"{number}").write_text(str(number))
+    (source / "one").write_bytes(os.urandom(size))
     if direction == "up":
-        upload(hook, here, "there.bin", options=OPTIONS)
+        upload(hook, here, "there", options=OPTIONS)
     else:
-        download(hook, "there.bin", here, options=OPTIONS)
+        download(hook, "there", here, options=OPTIONS)
     assert not (work.parent / "counts.cut").exists(), "the connection was not cut"
-    assert sink.read_bytes() == source.read_bytes()
+    assert content_of(sink) == content_of(source)
     connections = [path.read_text().split() for path in work.parent.glob("counts.*")]
     assert len(connections) == (3 if carrier == "rsync" else 2)
     passed = sum(int(one[direction == "down"]) for one in connections)
