@@ -266,3 +266,11 @@ def test_an_element_s_own_row_counts_whatever_the_row_of_the_others_says():
     ).values()
     states = {index: end.state for index, end in entry.element_ends.items()}
     assert states == {0: JobState.COMPLETED, 1: JobState.CANCELLED}
+
+
+def test_an_end_without_its_time_is_not_yet_the_last_word():
+    """Seen for some seconds at arrays of short jobs: the exit code comes with the time, later."""
+    early = "1082_65|FAILED|0:0|4|1|00:00:00||||0|900|901|Unknown|n1|/x\n"
+    later = early.replace("0:0", "7:0").replace("Unknown", "902")
+    assert parse_accounting(early)["1082"].state is JobState.UNKNOWN
+    assert parse_accounting(later)["1082"].element_ends == {65: ElementEnd(JobState.FAILED, 7, None)}

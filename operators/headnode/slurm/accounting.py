@@ -149,10 +149,15 @@ def _is_newer(part: Part, than: Part | None) -> bool:
 def _part(suffix: str | None, fields: list[str]) -> Part:
     value = dict(zip(SACCT_FIELDS, fields, strict=True))
     exit_code, signal = parse_exit_code(value["ExitCode"], fields[0])
+    state, ended_at = parse_state(value["State"]), parse_epoch(value["End"])
+    if phase_of(state).ended and ended_at is None:
+        # slurmctld tells of starts in batches, with the state that a job is in by then; what ended meanwhile shows for
+        # some seconds as FAILED with exit code 0. Only a row with its end is the last word.
+        state = JobState.UNKNOWN
     try:
         return Part(
             suffix=suffix,
-            state=parse_state(value["State"]),
+            state=state,
             word=value["State"],
             exit_code=exit_code,
             signal=signal,
@@ -163,7 +168,7 @@ def _part(suffix: str | None, fields: list[str]) -> Part:
             energy=int(value["ConsumedEnergyRaw"] or 0),
             submitted_at=parse_epoch(value["Submit"]),
             started_at=parse_epoch(value["Start"]),
-            ended_at=parse_epoch(value["End"]),
+            ended_at=ended_at,
             tres=value["AllocTRES"],
         )
     except (ValueError, OverflowError) as error:
