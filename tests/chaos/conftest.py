@@ -75,13 +75,26 @@ def chaos_cluster():
     yield from _started(nodes=2, options=ClusterOptions(message_timeout_seconds=3))
 
 
-@pytest.fixture(scope="module")
-def start_cluster():
-    """Return a function that starts a cluster with options; all end with the module."""
+@contextlib.contextmanager
+def _starting():
     with contextlib.ExitStack() as stack:
         yield lambda nodes=2, **options: stack.enter_context(
             contextlib.contextmanager(_started)(nodes=nodes, options=ClusterOptions(**options))
         )
+
+
+@pytest.fixture(scope="module")
+def start_cluster():
+    """Return a function that starts a cluster with options; all end with the module."""
+    with _starting() as start:
+        yield start
+
+
+@pytest.fixture
+def start_brief_cluster():
+    """Return a function that starts a cluster with options; all end with the test."""
+    with _starting() as start:
+        yield start
 
 
 @dataclass
