@@ -8,6 +8,7 @@ PIP_INSTALL = $(shell command -v uv >/dev/null 2>&1 && echo "uv pip install -q -
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server openssh-client mariadb-server rsync python3-venv
 BROWSER_PACKAGES := chromium
+CHAOS_PACKAGES := faketime
 
 define MAKE_VENV
 test -x $(1)/bin/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,7 +26,7 @@ echo "Have them installed by whoever administers this machine, or use containers
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help packages demo stop up down browser test lint bench clean
+.PHONY: help packages demo stop up down browser faults test chaos lint bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,7 +65,7 @@ up:  ## the same in containers: Airflow, its database and a Slurm cluster, by Do
 down:  ## end the containers of `make up`; what they stored stays
 	@docker/up --down
 
-test: packages browser  ## run every test, on real parts
+test: packages browser faults  ## run every test, on real parts
 	@$(MAKE) -s -j2 $(VENV)/.tested $(JOBS_VENV)/.tested
 	$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs
 	$(VENV)/bin/python -m pytest
@@ -75,6 +76,12 @@ $(JOBS_VENV)/.tested: $(JOBS_VENV)/.installed tests/jobs/requirements.txt
 
 browser:
 	@$(call INSTALL_PACKAGES,$(BROWSER_PACKAGES))
+
+faults:
+	@$(call INSTALL_PACKAGES,$(CHAOS_PACKAGES))
+
+chaos: packages faults $(VENV)/.tested  ## break a cluster and an Airflow at full length, about an hour, and print each row
+	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos
 
 lint: packages $(VENV)/.tested  ## style, types and the layers
 	$(VENV)/bin/ruff check .
