@@ -276,9 +276,20 @@ class Starter:
         self.airflow.unpause(dag_id)
         dates = {"from_date": f"{first_day}T00:00:00Z", "to_date": f"{last_day}T00:00:00Z"}
         body = {"dag_id": dag_id, "max_active_runs": 1, **dates}
-        self.last_backfill = self.airflow.api("POST", "/backfills", body)["id"]
+        self.last_backfill = self._created_backfill(body)
         runs = self.airflow.api("GET", f"/dags/{dag_id}/dagRuns", params={"run_type": "backfill"})["dag_runs"]
         return [self._run(dag_id, run["dag_run_id"]) for run in sorted(runs, key=lambda run: run["logical_date"])]
+
+    def _created_backfill(self, body):
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return self.airflow.api("POST", "/backfills", body)["id"]
+            except AirflowApiError as error:
+                # Airflow says so where another process was writing to SQLite.
+                if error.status != 503 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def _run(self, dag_id, run_id):
         return Run(self.airflow, self.cluster, self.work, dag_id, run_id)
