@@ -11,7 +11,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-headnode"
+# Each group has parts of its own (a cluster, an Airflow), so its tests stay together; the longest begin first.
+GROUPS = ("provider", "chaos/airflow", "chaos", "cluster", "ui", "airflow_launch", "ssh", "docker", "dags", "unit")
 EVERYTHING = os.environ.get("CI") == "true" or os.environ.get("HEADNODE_FULL") == "1"
+
+
+def _group_of(item):
+    """Return the group of a test: the folder that it is in."""
+    folder = item.path.parent.relative_to(ROOT / "tests").as_posix()
+    return folder if folder in GROUPS else folder.partition("/")[0]
+
+
+def pytest_collection_modifyitems(items):
+    """Tell the workers of a run in parallel (``-n``) which tests belong together."""
+    order = {name: at for at, name in enumerate(GROUPS)}
+    items.sort(key=lambda item: order.get(_group_of(item), -1))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
 
 
 def _site_packages(python):
