@@ -111,3 +111,13 @@ def test_an_array_in_the_author_s_own_script_is_refused():
     """Two arrays would be two answers."""
     with pytest.raises(JobSpecError, match="array: is in a line of #SBATCH too"):
         array_trigger(job(is_array=True), ArrayFields(**FIELDS))
+
+
+def test_arrays_can_be_mapped_and_take_default_args():
+    """Each mapped task is an array of its own."""
+    with DAG("d", schedule=None, default_args={"element_retries": 2, "memory": "1G"}):
+        plain = SlurmArrayOperator(task_id="plain", command="true", array="0-9")
+        mapped = SlurmArrayOperator.partial(task_id="mapped", command=["true"]).expand(arguments=[["a", "b"], ["c"]])
+    assert (plain.element_retries, plain.memory) == (2, "1G")
+    second = mapped.unmap({"arguments": ["c"]})
+    assert (second.arguments, second.element_retries, second.memory) == (["c"], 2, "1G")
