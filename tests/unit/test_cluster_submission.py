@@ -106,6 +106,14 @@ def test_an_unclear_answer_is_looked_up_in_the_queue(said):
     assert talk.steps == [STEP, SQUEUE, WRITE, STEP]
 
 
+def test_a_job_whose_id_cannot_be_written_is_followed():
+    """The disk is full: the job that was found is the job, and sbatch is not called again."""
+    queue = says(f"4711|RUNNING|/w/d/tasks/x/{PLACE.key}/work|headnode:{PLACE.key}\n")
+    talk = Conversation(refused(""), queue, says(stderr="printf: write error: No space left on device", status=1))
+    assert talk.run() == Submitted(job_id="4711", directory=f"/w/d/tasks/x/{PLACE.key}", key=PLACE.key, adopted=True)
+    assert talk.steps == [STEP, SQUEUE, WRITE]
+
+
 def test_an_unclear_answer_is_looked_up_in_accounting():
     """A short job has left the queue already."""
     talk = Conversation(
