@@ -92,7 +92,8 @@ class SlurmArrayOperator(SlurmJobOperator):
         """
         if event["status"] == "success":
             return event["result"]
-        leave_job_to_next_try(context, event, self.log, starts_in_trigger=True)
+        if event["record"] is not None:  # else nothing was submitted
+            leave_job_to_next_try(context, event, self.log, starts_in_trigger=True)
         raise to_airflow(error_in(event), name=event["error"])
 
     def _check_literals(self) -> frozenset[str]:
