@@ -112,9 +112,9 @@ class SubmittingTrigger(BaseTrigger):
         """Yield the one event that ends the wait."""
         began = time.monotonic()
         try:
-            await self._until_told()
             settings = await aload_settings(self.slurm_conn_id)
             sweep_from_time_to_time(settings, self.deployment_id)
+            await self._until_told()
             result = await self._finish(tracker_for(settings), settings)
         except HeadnodeError as error:
             about = f"task {self._labels.task_id!r} on connection {self.slurm_conn_id!r}{self._so_far(error)}"
