@@ -84,7 +84,7 @@ class SubmittingTrigger(BaseTrigger):
         self.adopt_owners = list(adopt_owners)
         self._dependencies: DependencyWatch | None = None
         self._record: JobRecord | None = None
-        self._fired = False
+        self._fired = self._broken = False
 
     def _owned_arguments(self) -> dict[str, Any]:
         """Return this class's own arguments, which Airflow stores while the task is deferred."""
@@ -121,6 +121,10 @@ class SubmittingTrigger(BaseTrigger):
             cause = (self._dependencies.failure if self._dependencies is not None else None) or error
             owners = [*self.adopt_owners, self.owner]
             event = TriggerEvent(failure(cause, about=about, record=self._record_as_json(), owners=owners))
+        except Exception:
+            # Airflow's, such as that the DAG run is deleted: it tells nobody then, neither on_kill nor a worker.
+            self._broken = True
+            raise
         else:
             if self.ends_task and result is not None:
                 await store_result(self._labels, result)
@@ -144,9 +148,10 @@ class SubmittingTrigger(BaseTrigger):
             await asyncio.shield(begin(self._cancel(), name=f"headnode cancels {self._labels.task_id}"))
 
     async def cleanup(self) -> None:
-        """Cancel the job when the task's time is up: Airflow does not call ``on_kill`` then."""
+        """Cancel the job where Airflow does not call ``on_kill``: the task's time is up, or this trigger broke."""
         timeout = self.timeout_after
-        if timeout is not None and (timeout if timeout.tzinfo else timeout.replace(tzinfo=UTC)) < datetime.now(UTC):
+        late = timeout is not None and (timeout if timeout.tzinfo else timeout.replace(tzinfo=UTC)) < datetime.now(UTC)
+        if late or self._broken:
             await self.on_kill()
 
     async def _cancel(self) -> None:
