@@ -195,12 +195,15 @@ def test_node_is_killed(failing_cluster, tasks_of):
         await asyncio.to_thread(cluster.stop_node, "n2")
         while "NODE_FAIL" not in fragile.words():  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
-        await asyncio.to_thread(cluster.start_node, "n2")
-        await asyncio.to_thread(
-            cluster.run, "scontrol", "update", f"JobId={robust.submitted.job_id}", "StartTime=now", check=False
-        )
+        # Slurm lets a requeued job wait for two minutes, and it asked for the dead node.
+        change = ("scontrol", "update", f"JobId={robust.submitted.job_id}", "ReqNodeList=n1", "StartTime=now")
+        while (await asyncio.to_thread(cluster.run, *change, check=False)).returncode:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
 
-    tasks.run(kill)
+    try:
+        tasks.run(kill)
+    finally:
+        cluster.start_node("n2")
     assert isinstance(fragile.error, NodeFailed)
     assert robust.error is None
     assert elsewhere.error is None
