@@ -68,7 +68,7 @@ down:  ## end the containers of `make up`; what they stored stays
 test: packages browser faults  ## run every test, on real parts
 	@$(MAKE) -s -j2 $(VENV)/.tested $(JOBS_VENV)/.tested
 	$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs
-	$(VENV)/bin/python -m pytest -n 3 --dist loadgroup
+	$(VENV)/bin/python -m pytest -n 3
 
 $(JOBS_VENV)/.tested: $(JOBS_VENV)/.installed tests/jobs/requirements.txt
 	@$(call PIP_INSTALL,$(JOBS_VENV)) -r tests/jobs/requirements.txt

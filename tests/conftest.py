@@ -16,18 +16,28 @@ GROUPS = ("provider", "chaos/airflow", "chaos", "cluster", "ui", "airflow_launch
 EVERYTHING = os.environ.get("CI") == "true" or os.environ.get("HEADNODE_FULL") == "1"
 
 
-def _group_of(item):
-    """Return the group of a test: the folder that it is in."""
-    folder = item.path.parent.relative_to(ROOT / "tests").as_posix()
+def _group_of(path):
+    """Return the group of a test's file, a path from the project's root: the folder that it is in."""
+    folder = Path(path).parent.relative_to("tests").as_posix()
     return folder if folder in GROUPS else folder.partition("/")[0]
 
 
 def pytest_collection_modifyitems(items):
-    """Tell the workers of a run in parallel (``-n``) which tests belong together."""
+    """Let the groups that take longest begin first."""
     order = {name: at for at, name in enumerate(GROUPS)}
-    items.sort(key=lambda item: order.get(_group_of(item), -1))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+    items.sort(key=lambda item: order.get(_group_of(item.path.relative_to(ROOT)), -1))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Give each group to one of the processes of a run in parallel (``-n``)."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only where the run is in parallel
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return _group_of(nodeid.partition("::")[0])
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
 
 
 def _site_packages(python):
