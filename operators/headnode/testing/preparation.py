@@ -172,10 +172,12 @@ def make_database(settings: ClusterSettings, programs: Mapping[str, str]) -> Non
     # What a start that was interrupted here left is no database.
     shutil.rmtree(made.parent, ignore_errors=True)
     options = ("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-    _run(
-        [programs["mariadb-install-db"], f"--defaults-file={settings.directory}/my.cnf", *options],
-        settings,
-    )
+    try:
+        _run([programs["mariadb-install-db"], f"--defaults-file={settings.directory}/my.cnf", *options], settings)
+    except DaemonFailed as error:
+        log = settings.directory / "log" / "mariadbd.log"
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else "nothing"
+        raise DaemonFailed(f"{error}\nMariaDB's own log says:\n{said}") from error
     made.touch()
 
 
