@@ -124,6 +124,8 @@ def test_requeued_by_administrator(hard_cluster, hard_tasks):
         await asyncio.to_thread(hard_cluster.run, "scontrol", "requeuehold", held.submitted.job_id)
         while not any("held" in (reason or "").casefold() for reason in held.reasons()):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
+        # Where it starts again at once, on the node that still ends its first run, Slurm fails to launch it.
+        await asyncio.sleep(3)
         for job in (requeued, held):
             # Slurm lets a requeued job wait for two minutes.
             await asyncio.to_thread(hard_cluster.run, "scontrol", "release", job.submitted.job_id, check=False)

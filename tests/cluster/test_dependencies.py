@@ -121,7 +121,13 @@ def test_withdrawing_cancels_all_components(ask, new_request, slurm_cluster, wai
     wait_until_running(slurm_cluster, job_id)
     assert ask(withdraw(request.place)) == [job_id]
     wait_until_over(job_id)
-    answer = slurm_cluster.run("sacct", "-nPX", "-o", "JobID,State", f"--jobs={job_id}").stdout
-    states = dict(line.split("|") for line in answer.splitlines())
-    assert set(states) == {f"{job_id}+0", f"{job_id}+1"}
-    assert all(state.startswith("CANCELLED") for state in states.values())
+
+    def states():
+        answer = slurm_cluster.run("sacct", "-nPX", "-o", "JobID,State", f"--jobs={job_id}").stdout
+        return dict(line.split("|") for line in answer.splitlines())
+
+    deadline = time.monotonic() + 30
+    while "RUNNING" in states().values() and time.monotonic() < deadline:
+        time.sleep(0.5)  # accounting hears of it a little later
+    assert set(states()) == {f"{job_id}+0", f"{job_id}+1"}
+    assert all(state.startswith("CANCELLED") for state in states().values())

@@ -1,4 +1,4 @@
-"""Moves files over the hook's own SSH connection: large ones by SFTP from where they broke off, small ones in archives.
+"""Moves files over the hook's own SSH connection: large ones from where they broke off, small ones in archives.
 
 SFTP asks three questions for each file, so that many small ones wait for the network most of the time; these go as a
 stream of tar, which both ends write and read as it comes.
@@ -28,7 +28,6 @@ _BATCH_FILES: Final = 1000
 _BATCH_BYTES: Final = 64 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
 _SILENCE_SECONDS: Final = 120.0
-_READ_AHEAD: Final = 64
 _BEGIN: Final = b"headnode:archive\n"
 
 
@@ -65,8 +64,8 @@ class SFTPCarrier:
             with self._failures(load, names[0], sending=False):
                 self._fetch_archive(load, names, meter)
         for name, start in _large(load).items():
-            with self._failures(load, name, sending=False), self._sftp() as sftp:
-                _fetch_file(sftp, load, name, start, meter)
+            with self._failures(load, name, sending=False):
+                self._fetch_file(load, name, start, meter)
 
     @contextlib.contextmanager
     def _sftp(self) -> Iterator[paramiko.SFTPClient]:
@@ -137,6 +136,23 @@ class SFTPCarrier:
             except tarfile.TarError as error:
                 raise EOFError(f"the archive of files broke off ({error})") from error
             stream.check("the host's tar", load.remote)
+
+    def _fetch_file(self, load: Load, name: str, start: int, meter: Meter) -> None:
+        """Fetch a file from ``start`` on, as a stream: paramiko's read-ahead asks twice for what is late."""
+        remote = f"{load.remote}/{name}" if name else load.remote
+        path = at(load.local, name)
+        left = load.files[name].size - start
+        text = f"echo {shlex.quote(_BEGIN.decode().strip())} && exec tail -c +{start + 1} -- {shlex.quote(remote)}"
+        with _local(path, "r+b" if start else "wb") as target, self._stream(text) as stream:
+            target.seek(start)
+            stream.skip_past(_BEGIN)
+            while left > 0 and (data := stream.read(min(_CHUNK, left))):
+                stored(data, path, file=target)
+                left -= len(data)
+                meter.moved(len(data))
+            if left > 0:
+                stream.check("the host's tail", remote)
+        meter.moved(0, files=1)
 
     @contextlib.contextmanager
     def _stream(self, text: str) -> Iterator[_Stream]:
@@ -242,22 +258,6 @@ def _send_file(sftp: paramiko.SFTPClient, load: Load, name: str, start: int, met
         left = load.files[name].size - start
         while left > 0 and (data := source.read(min(_CHUNK, left))):
             target.write(data)
-            left -= len(data)
-            meter.moved(len(data))
-    meter.moved(0, files=1)
-
-
-def _fetch_file(sftp: paramiko.SFTPClient, load: Load, name: str, start: int, meter: Meter) -> None:
-    remote = f"{load.remote}/{name}" if name else load.remote
-    size = load.files[name].size
-    path = at(load.local, name)
-    with sftp.open(remote, "rb") as source, _local(path, "r+b" if start else "wb") as target:
-        source.seek(start)
-        target.seek(start)
-        source.prefetch(size, max_concurrent_requests=_READ_AHEAD)
-        left = size - start
-        while left > 0 and (data := source.read(min(_CHUNK, left))):
-            stored(data, path, file=target)
             left -= len(data)
             meter.moved(len(data))
     meter.moved(0, files=1)

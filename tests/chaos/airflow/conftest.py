@@ -359,3 +359,10 @@ def _is_writable(database):
         except sqlite3.OperationalError:
             return False
         return True
+
+
+@pytest.fixture(autouse=True)
+def _scheduler_lives(airflow):
+    """Start a scheduler again that died of SQLite, which can't lock rows: of a run that was deleted, for one."""
+    if not airflow.process_ids("scheduler"):
+        airflow.start_component("scheduler")

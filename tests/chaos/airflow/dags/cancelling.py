@@ -25,7 +25,10 @@ def job(task_id, *, again="waits", wait=LONG, **fields):
 
 HELD = {"begin": "now+1hour"}
 
-with DAG("cancelling", schedule=None, max_active_tasks=64):
+# A try that is cleared while its worker runs comes back as one to be retried.
+SOON = {"retry_delay": timedelta(seconds=1)}
+
+with DAG("cancelling", schedule=None, max_active_tasks=64, default_args=SOON):
     job("marked_failed")
     job("marked_success")
     job("started_marked_failed", start_from_trigger=True)
@@ -46,7 +49,7 @@ for name, more in {"whole_run": {}, "timed_run": {"dagrun_timeout": timedelta(se
         job("started", start_from_trigger=True)
         job("pending", sbatch_options=HELD)
 
-with DAG("submitting", schedule=None):
+with DAG("submitting", schedule=None, default_args=SOON):
     job("marked_failed")
     job("cleared", again="ends")
 
