@@ -9,7 +9,7 @@ from headnode import SlurmJobOperator
 
 FULL = os.environ.get("HEADNODE_FULL") == "1"
 TASKS = 12 if FULL else 4
-STEP_SECONDS = 10 if FULL else 2
+STEP_SECONDS = 10 if FULL else 3
 # A job that finds the lock taken runs beside another job of its task.
 COMMAND = """\
 exec 8>>"$HEADNODE_DIRECTORY/../.beside"
