@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
+from headnode.hooks.shared_answers import SharedAnswers
 from headnode.ssh.settings import ClusterSettings, ConnectionInvalid, parse_connection
 
 
@@ -56,13 +59,20 @@ def load_settings(conn_id: str) -> ClusterSettings:
 
 
 async def aload_settings(conn_id: str) -> ClusterSettings:
-    """Do the same in a triggerer.
+    """Do the same in a triggerer; a changed connection is noticed within ten seconds.
 
     Raises:
         ConnectionInvalid: there is no such connection, or it can't be right.
     """
+    return await _SETTINGS.get(conn_id)
+
+
+async def _aload_settings(conn_id: str) -> ClusterSettings:
     try:
         connection = await BaseHook.aget_connection(conn_id)
     except (AirflowNotFoundException, AirflowRuntimeError) as error:
         raise missing(conn_id, error) from error
     return settings_of(connection)
+
+
+_SETTINGS: Final = SharedAnswers(_aload_settings, seconds=10.0)

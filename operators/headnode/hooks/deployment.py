@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
 import uuid
 from typing import Final
@@ -10,6 +12,7 @@ from airflow.sdk import Variable
 from airflow.sdk.configuration import conf
 
 from headnode.errors import JobSpecError
+from headnode.hooks.shared_answers import SharedAnswers
 
 VARIABLE: Final = "headnode_deployment_id"
 
@@ -28,3 +31,19 @@ def deployment_id() -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", str(configured)):
         raise JobSpecError("deployment_id", f"{configured!r} must be up to 64 letters, digits and dashes")
     return str(configured)
+
+
+async def adeployment_id() -> str:
+    """Do the same in a triggerer, where the id is asked for once.
+
+    Raises:
+        JobSpecError: the configured id has other characters than letters, digits and dashes.
+    """
+    return await _SHARED.get("")
+
+
+async def _ask(_: str) -> str:
+    return await asyncio.to_thread(deployment_id)
+
+
+_SHARED: Final = SharedAnswers(_ask, seconds=math.inf)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from headnode.hooks.connection import aload_settings
-from headnode.hooks.deployment import deployment_id
+from headnode.hooks.deployment import adeployment_id
 from headnode.slurm.policy import FailurePolicy
 from headnode.triggers.array_preparation import ArrayFields, array_trigger
 from headnode.triggers.preparation import SPEC_FIELDS, prepare_trigger
@@ -39,7 +38,7 @@ class SlurmArrayStartTrigger(SlurmJobStartTrigger):
             templated=frozenset(self.templated),
             ti=self.task_instance,
             settings=await aload_settings(self.slurm_conn_id),
-            deployment_id=await asyncio.to_thread(deployment_id),
+            deployment_id=await adeployment_id(),
             ends_task=True,
             push_result=self.push_result,
             outage_tolerance_seconds=self.outage_tolerance_seconds,

@@ -231,7 +231,9 @@ class SlurmJobTrigger(SubmittingTrigger):
                         case StateSeen(job):
                             self.log.info("%s", describe_state(job))
                             was_alive |= not phase_of(job.state).ended
-                            record = await self._keep(with_state(record, job))
+                            record = with_state(record, job)
+                            # The end, which comes at once, is stored with all that is known of it.
+                            record = record if phase_of(job.state).ended else await self._keep(record)
                         case LogSeen(piece):
                             if piece.stream not in begun and piece.start:
                                 self.log.info("the job's %s goes on at byte %d", piece.stream, piece.start)

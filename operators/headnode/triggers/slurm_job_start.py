@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from headnode.errors import HeadnodeError
 from headnode.hooks.connection import aload_settings
-from headnode.hooks.deployment import deployment_id
+from headnode.hooks.deployment import adeployment_id
 from headnode.slurm.policy import FailurePolicy
 from headnode.triggers.cancelling import begin
 from headnode.triggers.outcome import failure
@@ -101,7 +101,7 @@ class SlurmJobStartTrigger(BaseTrigger):
             await self._inner.cleanup()
 
     async def _kill(self) -> None:
-        await (self._inner or self._unprepared(await asyncio.to_thread(deployment_id))).on_kill()
+        await (self._inner or self._unprepared(await adeployment_id())).on_kill()
 
     def _unprepared(self, deployment: str) -> SlurmJobTrigger:
         """Return a trigger that knows whose job it is, and no more."""
@@ -125,7 +125,7 @@ class SlurmJobStartTrigger(BaseTrigger):
             templated=frozenset(self.templated),
             ti=self.task_instance,
             settings=settings,
-            deployment_id=await asyncio.to_thread(deployment_id),
+            deployment_id=await adeployment_id(),
             ends_task=True,
             push_result=self.push_result,
             outage_tolerance_seconds=self.outage_tolerance_seconds,
