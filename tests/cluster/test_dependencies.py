@@ -129,5 +129,6 @@ def test_withdrawing_cancels_all_components(ask, new_request, slurm_cluster, wai
     deadline = time.monotonic() + 30
     while "RUNNING" in states().values() and time.monotonic() < deadline:
         time.sleep(0.5)  # accounting hears of it a little later
-    assert set(states()) == {f"{job_id}+0", f"{job_id}+1"}
+    # Accounting may not have heard of the components yet when they are cancelled: then it has one row for all.
+    assert set(states()) in ({f"{job_id}+0", f"{job_id}+1"}, {job_id})
     assert all(state.startswith("CANCELLED") for state in states().values())

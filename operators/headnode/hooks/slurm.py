@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
@@ -12,8 +12,10 @@ from headnode.cluster.procedures import Procedure, drive_sync
 from headnode.cluster.queries import accounting, cluster_version, snapshot
 from headnode.errors import HeadnodeError
 from headnode.hooks.connection import load_settings
-from headnode.hooks.paramiko_transport import ParamikoTransport
 from headnode.ssh.settings import ClusterSettings
+
+if TYPE_CHECKING:
+    from headnode.hooks.paramiko_transport import ParamikoTransport
 
 T = TypeVar("T")
 
@@ -45,6 +47,9 @@ class SlurmHook(BaseHook):
     @cached_property
     def transport(self) -> ParamikoTransport:
         """The connection to the host."""
+        # Loaded where it is used: workers that only defer a task have no use for paramiko.
+        from headnode.hooks.paramiko_transport import ParamikoTransport  # noqa: PLC0415
+
         return ParamikoTransport(self.settings.ssh)
 
     def get_conn(self) -> ParamikoTransport:

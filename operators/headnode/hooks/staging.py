@@ -32,7 +32,6 @@ from headnode.cluster.staging.spot import Spot, check_replaceable, content_of
 from headnode.errors import ContentDiffers, HeadnodeError, NoSpaceLeft, TransferError
 from headnode.hooks import rsync
 from headnode.hooks.ends import ClusterEnd, End, WorkerEnd
-from headnode.hooks.sftp import SFTPCarrier
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.transfer import Carrier, Load, Meter, Stop
 
@@ -281,6 +280,8 @@ class _Transfer:
                 return rsync.RsyncCarrier(settings, self._options.stop)
             self._rsync_refused = refusal
             self._options.log.info("rsync is not used, because %s", refusal)
+        from headnode.hooks.sftp import SFTPCarrier  # noqa: PLC0415 - loads paramiko, which most workers have no use for
+
         return SFTPCarrier(self._hook.transport)
 
 
