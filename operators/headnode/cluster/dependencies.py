@@ -21,12 +21,8 @@ def known_jobs(job_ids: Collection[str]) -> Procedure[set[str]]:
         ControllerUnavailable: squeue failed.
         UnreadableAnswer: the answer was cut.
     """
-    ids = ",".join([*sorted(job_ids, key=int), min(job_ids, key=int)])
-    command = ["squeue", "--noheader", "--states=all", f"--jobs={ids}", "--format=%i"]
-    output = yield from ask(shell(shlex.join(command), purpose="asking for the jobs that are depended on"))
-    if output.status != 0:
-        raise ControllerUnavailable(f"squeue failed: {message_of(output.stderr)}")
-    found = [(line, _ID.fullmatch(line.strip())) for line in output.stdout.splitlines() if line.strip()]
+    lines = yield from _ask_squeue(job_ids, "all", "%i", purpose="asking for the jobs that are depended on")
+    found = [(line, _ID.fullmatch(line.strip())) for line in lines if line.strip()]
     if unread := [line for line, match in found if match is None]:
         raise UnreadableAnswer(f"squeue's line {unread[0][:200]!r} is no job id")
     return {match[1] for _, match in found if match is not None} & set(job_ids)
@@ -41,13 +37,9 @@ def never_satisfied(job_ids: Collection[str]) -> Procedure[dict[str, str]]:
         ControllerUnavailable: squeue failed.
         UnreadableAnswer: the answer was cut.
     """
-    ids = ",".join([*sorted(job_ids, key=int), min(job_ids, key=int)])
-    command = ["squeue", "--noheader", "--states=PENDING", f"--jobs={ids}", "--format=%i|%E|%r"]
-    output = yield from ask(shell(shlex.join(command), purpose="asking what the job waits for"))
-    if output.status != 0:
-        raise ControllerUnavailable(f"squeue failed: {message_of(output.stderr)}")
+    lines = yield from _ask_squeue(job_ids, "PENDING", "%i|%E|%r", purpose="asking what the job waits for")
     found: dict[str, str] = {}
-    for line in filter(None, output.stdout.split("\n")):
+    for line in filter(None, lines):
         name, dependency, reason = [*line.split("|", 2), "", ""][:3]
         match = _ID.fullmatch(name)
         if match is None or not reason:
@@ -55,6 +47,16 @@ def never_satisfied(job_ids: Collection[str]) -> Procedure[dict[str, str]]:
         if reason.startswith(NEVER_SATISFIED) and match[1] in job_ids:
             found[match[1]] = dependency
     return found
+
+
+def _ask_squeue(job_ids: Collection[str], states: str, form: str, *, purpose: str) -> Procedure[list[str]]:
+    # One id is asked for twice, because squeue fails on a single id that it does not know (src/squeue/opts.c).
+    ids = ",".join([*sorted(job_ids, key=int), min(job_ids, key=int)])
+    command = ["squeue", "--noheader", f"--states={states}", f"--jobs={ids}", f"--format={form}"]
+    output = yield from ask(shell(shlex.join(command), purpose=purpose))
+    if output.status != 0:
+        raise ControllerUnavailable(f"squeue failed: {message_of(output.stderr)}")
+    return output.stdout.split("\n")
 
 
 def set_dependency(job_id: str, dependency: str) -> Procedure[None]:
