@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 import psutil
 
+import headnode
 from bench.cases import BY_HAND, Case
 from headnode.testing import SlurmCluster
 from headnode.testing.airflow import PrivateAirflow
@@ -181,7 +183,7 @@ def _environment(cases: Sequence[Case], folder: Path, workers: int) -> dict[str,
     return {
         "HEADNODE_BENCH_PLAN": json.dumps(plan),
         "HEADNODE_BENCH_PAUSES": str(folder / "pauses"),
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(HERE / "probe"), os.environ.get("PYTHONPATH")))),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(_installed(folder)), os.environ.get("PYTHONPATH")))),
         "AIRFLOW__CORE__PARALLELISM": str(workers),
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "2000",
         "AIRFLOW__TRIGGERER__CAPACITY": "2000",
@@ -191,3 +193,13 @@ def _environment(cases: Sequence[Case], folder: Path, workers: int) -> dict[str,
         "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "86400",
         "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
     }
+
+
+def _installed(folder: Path) -> Path:
+    """Return a compiled copy of headnode and of the probe: pip compiles what it installs, an editable tree is not."""
+    site = folder / "site"
+    shutil.copytree(HERE / "probe", site)
+    shutil.copytree(Path(headnode.__file__).parent, site / "headnode", ignore=shutil.ignore_patterns("__pycache__"))
+    if not compileall.compile_dir(site, quiet=1):
+        raise RuntimeError(f"{site} could not be compiled")
+    return site

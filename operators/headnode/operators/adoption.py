@@ -6,6 +6,7 @@ It is there on workers only, so a task with ``start_from_trigger=True`` begins a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from airflow.sdk import Context
@@ -17,13 +18,17 @@ STATE_KEY: Final = "headnode_owners"
 
 def owners_to_adopt(context: Context) -> list[str]:
     """Return the task instances of earlier tries whose job is to be taken over, if it still waits or runs."""
+    ti: Any = context["ti"]
+    if ti.try_number == 1:  # a clear counts as a try, too
+        return []
     stored: Any = context["task_state_store"].get(STATE_KEY)
     return [str(owner) for owner in stored] if isinstance(stored, list) else []
 
 
-def forget_owners(context: Context) -> None:
+def forget_owners(context: Context, owners: Sequence[str]) -> None:
     """Forget them, once they are handed to a trigger: who clears the task after that wants its job to begin anew."""
-    context["task_state_store"].delete(STATE_KEY)
+    if owners:
+        context["task_state_store"].delete(STATE_KEY)
 
 
 def leave_job_to_next_try(context: Context, outcome: Outcome, log: Any, *, starts_in_trigger: bool) -> None:

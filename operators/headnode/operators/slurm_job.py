@@ -14,7 +14,7 @@ from headnode.cluster.cancellation import withdraw
 from headnode.cluster.place import JobPlace
 from headnode.errors import HeadnodeError, JobSpecError
 from headnode.hooks.connection import load_settings
-from headnode.hooks.deployment import deployment_id
+from headnode.hooks.deployment import configured_deployment_id, deployment_id
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.transfer import Stop
 from headnode.links.slurm_job import SlurmJobLink
@@ -151,7 +151,7 @@ class SlurmJobOperator(BaseOperator):
         except HeadnodeError as error:
             raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
         self.log.info("the batch script:\n%s", trigger.script)
-        forget_owners(context)
+        forget_owners(context, trigger.adopt_owners)
         self.defer(trigger=trigger, method_name="resume", timeout=self.execution_timeout)
 
     def resume(self, context: Context, event: Outcome) -> Any:
@@ -196,7 +196,7 @@ class SlurmJobOperator(BaseOperator):
             templated=self._templated,
             ti=context["ti"],
             settings=load_settings(self.slurm_conn_id),
-            deployment_id=deployment_id(),
+            deployment_id=configured_deployment_id(),
             code=code.archive,
             code_sha256=code.sha256,
             ends_task=nothing_is_lost_in_trigger(self),

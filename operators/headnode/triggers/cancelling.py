@@ -7,6 +7,7 @@ second. So this runs beside it, asks Airflow what became of the task, and the cl
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from headnode.errors import HeadnodeError
+from headnode.hooks.shared_answers import SharedAnswers
 from headnode.slurm.record import Labels
 from headnode.triggers.reporting import describe_cancelled
 
@@ -81,3 +83,26 @@ async def task_states(labels: Labels, *, log: Any) -> set[str]:
             await asyncio.sleep(LOOK_SECONDS)
         else:
             return {str(state) for of_run in states.values() for state in of_run.values()}
+
+
+async def was_deferred(labels: Labels) -> bool:
+    """Return whether the task is known to be deferred; a False may be news of a moment before it was.
+
+    All tasks of a DAG run share an answer, which is at most ``_SHARED_SECONDS`` old: triggers begin by the hundred.
+    """
+    try:
+        states = await _STATES.get(json.dumps([labels.dag_id, labels.run_id]))
+    except Exception:  # noqa: BLE001 - whoever gets a False asks again, and bears what Airflow says then
+        return False
+    name = labels.task_id if labels.map_index < 0 else f"{labels.task_id}_{labels.map_index}"
+    return states.get(name) == "deferred"
+
+
+async def _states_of_run(key: str) -> dict[str, str]:
+    dag_id, run_id = json.loads(key)
+    states = await asyncio.to_thread(RuntimeTaskInstance.get_task_states, dag_id=dag_id, run_ids=[run_id])
+    return {name: str(state) for name, state in states.get(run_id, {}).items()}
+
+
+_SHARED_SECONDS: Final = 2.0
+_STATES: Final = SharedAnswers(_states_of_run, seconds=_SHARED_SECONDS)

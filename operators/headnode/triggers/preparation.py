@@ -70,7 +70,7 @@ def prepare_trigger(
     templated: frozenset[str],
     ti: Any,
     settings: ClusterSettings,
-    deployment_id: str,
+    deployment_id: str | None,
     code: bytes | None = None,
     code_sha256: str | None = None,
     ends_task: bool,

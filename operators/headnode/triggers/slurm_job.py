@@ -98,15 +98,19 @@ class SlurmJobTrigger(SubmittingTrigger):
 
     async def _finish(self, tracker: Tracker, settings: ClusterSettings) -> Any:
         # Where another triggerer left off, the last submission is followed once more, ended or not: the host knows
-        # its job, and Slurm says again how that ended.
-        record = await self._stored(settings)
-        number = len(record.submissions) if record is not None else 1
-        wanted = _FIRST
+        # its job, and Slurm says again how that ended. Most triggers are new, and the cluster tells that as well, so
+        # that Airflow is not asked.
+        first = self._place(settings)
+        submitted = None
+        if not (self.adopt_owners or self.depends_on):
+            submitted = await self._submitted(tracker, settings, self._request(first, _FIRST))
+        record = await self._stored(settings) if submitted is None or submitted.adopted else None
+        number, wanted = len(record.submissions) if record is not None else 1, _FIRST
         if record is not None and record.withdrawn is not None:
             raise await self._withdrawn(tracker, settings, self._place(settings, number), record, record.withdrawn)
         while True:
             place = self._place(settings, number)
-            record = await self._submission(tracker, settings, place, wanted)
+            record = await self._submission(tracker, settings, place, wanted, submitted if number == 1 else None)
             entry, tail, was_alive = await self._follow(tracker, settings, place, record)
             record = await self._keep(with_end(self._record or record, entry))
             after = self._after(record, was_alive=was_alive)
@@ -138,11 +142,8 @@ class SlurmJobTrigger(SubmittingTrigger):
             self._record = record
         return self._record
 
-    async def _submission(
-        self, tracker: Tracker, settings: ClusterSettings, place: JobPlace, wanted: Resubmission
-    ) -> JobRecord:
-        """Submit (or find) the job of one submission, and keep it in the record."""
-        request = SubmitRequest(
+    def _request(self, place: JobPlace, wanted: Resubmission) -> SubmitRequest:
+        return SubmitRequest(
             place=place,
             script=self.script,
             code=base64.b64decode(self.code) if self.code is not None else None,
@@ -152,7 +153,18 @@ class SlurmJobTrigger(SubmittingTrigger):
             is_array=self.is_array,
             adopt_owners=tuple(self.adopt_owners) if place.number == 1 else (),
         )
-        submitted = await self._submitted(tracker, settings, request)
+
+    async def _submission(
+        self,
+        tracker: Tracker,
+        settings: ClusterSettings,
+        place: JobPlace,
+        wanted: Resubmission,
+        submitted: Submitted | None,
+    ) -> JobRecord:
+        """Submit (or find) the job of one submission, where that is not done, and keep it in the record."""
+        if submitted is None:
+            submitted = await self._submitted(tracker, settings, self._request(place, wanted))
         if self._record is not None and len(self._record.submissions) >= place.number:
             return await self._keep(self._record)
         taken_over = submitted.key.rpartition("-")[0] != place.owner

@@ -21,9 +21,10 @@ from headnode.cluster.submission import SubmitRequest, Submitted, submit
 from headnode.cluster.tracker import Tracker
 from headnode.errors import HeadnodeError, JobError
 from headnode.hooks.connection import aload_settings
+from headnode.hooks.deployment import adeployment_id
 from headnode.slurm.record import JobRecord, Labels
 from headnode.ssh.settings import ClusterSettings
-from headnode.triggers.cancelling import begin, cancel_unless_followed, task_states
+from headnode.triggers.cancelling import begin, cancel_unless_followed, task_states, was_deferred
 from headnode.triggers.dependencies import DependencyWatch
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.pace import let_scheduler_catch_up
@@ -48,7 +49,7 @@ class SubmittingTrigger(BaseTrigger):
     :param slurm_conn_id: the Airflow connection to the cluster
     :param owner: the UUID of the task instance
     :param labels: dag, run, task, map index and try, as ``Labels`` dumps them
-    :param deployment_id: this Airflow's own id in the cluster's work directory
+    :param deployment_id: this Airflow's own id in the cluster's work directory; None to ask for it once for all
     :param ends_task: whether a success may end the task here, without a worker
     :param push_result: whether the result is wanted as XCom ``return_value``
     :param outage_tolerance_seconds: how long the cluster may be silent
@@ -65,7 +66,7 @@ class SubmittingTrigger(BaseTrigger):
         slurm_conn_id: str,
         owner: str,
         labels: dict[str, Any],
-        deployment_id: str,
+        deployment_id: str | None,
         ends_task: bool = False,
         push_result: bool = True,
         outage_tolerance_seconds: float = 86_400.0,
@@ -113,6 +114,7 @@ class SubmittingTrigger(BaseTrigger):
         began = time.monotonic()
         try:
             settings = await aload_settings(self.slurm_conn_id)
+            self.deployment_id = self.deployment_id or await adeployment_id()
             sweep_from_time_to_time(settings, self.deployment_id)
             await self._until_told()
             result = await self._finish(tracker_for(settings), settings)
@@ -157,6 +159,7 @@ class SubmittingTrigger(BaseTrigger):
     async def _cancel(self) -> None:
         async def withdrawn() -> list[str]:
             settings = await aload_settings(self.slurm_conn_id)
+            self.deployment_id = self.deployment_id or await adeployment_id()
             place = self._place(settings)
             return await self._tolerantly(
                 tracker_for(settings), lambda: withdraw(place, settle_seconds=settings.settle_seconds)
@@ -168,6 +171,8 @@ class SubmittingTrigger(BaseTrigger):
         """Wait for ``on_kill`` where the task was taken from this trigger before a triggerer ran it."""
         if self.task_instance is None or time.monotonic() > _LOADED_AT + _BACKLOG_SECONDS:
             return
+        if await was_deferred(self._labels):
+            return
         states = await task_states(self._labels, log=self.log)
         if "deferred" not in states:
             self.log.info("nothing is submitted: the task is %s", ", ".join(sorted(states)) or "deleted")
@@ -178,6 +183,7 @@ class SubmittingTrigger(BaseTrigger):
         return Labels.model_validate(self.labels)
 
     def _place(self, settings: ClusterSettings, number: int = 1) -> JobPlace:
+        assert self.deployment_id is not None  # noqa: S101 - for the type checker
         return JobPlace(
             work_directory=settings.work_directory,
             deployment_id=self.deployment_id,
