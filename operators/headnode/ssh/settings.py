@@ -26,11 +26,13 @@ class SSHSettings:
     """One way into one host. Secrets are kept out of ``repr``.
 
     ``host_key`` is ``<type> <base64>`` as in a known_hosts file; without it ``known_hosts`` (or the user's own
-    known_hosts file) must hold the host. Times are in seconds.
+    known_hosts file) must hold the host. ``hosts`` are all login nodes of the cluster, in the order in which they are
+    tried, ``host`` first; empty where there is only ``host``. Times are in seconds.
     """
 
     conn_id: str
     host: str
+    hosts: tuple[str, ...] = ()
     port: int = 22
     username: str
     password: str | None = None
@@ -84,6 +86,8 @@ def parse_connection(
         ConnectionInvalid: a field is missing or unreadable.
         HostKeyRefused: the connection asks not to check the host's key.
     """
+    hosts = _hosts(conn_id, host, extra.get("hosts"))
+    host = host or next(iter(hosts), None)
     if not host:
         raise ConnectionInvalid(f"connection {conn_id!r} names no host; set its Host field to the cluster's login node")
     _refuse_unchecked_host_keys(conn_id, host, port or 22, extra)
@@ -93,6 +97,7 @@ def parse_connection(
     ssh = SSHSettings(
         conn_id=conn_id,
         host=host,
+        hosts=hosts,
         port=port or 22,
         username=login or getpass.getuser(),
         password=(password or "").strip() or None,
@@ -119,6 +124,15 @@ def parse_connection(
         lost_after_seconds=number.positive("lost_after_seconds", 600.0),
         account=extra.get("account") or None,
     )
+
+
+def _hosts(conn_id: str, host: str | None, given: Any) -> tuple[str, ...]:
+    """Return all login nodes, the one in the Host field first; nothing where there is only that one."""
+    names = given.replace(",", " ").split() if isinstance(given, str) else given or []
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ConnectionInvalid(f"connection {conn_id!r}: hosts must be a list of host names, not {given!r}")
+    every = tuple(dict.fromkeys([*([host] if host else []), *(name.strip() for name in names)]))
+    return every if len(every) > 1 or not host else ()
 
 
 def _refuse_unchecked_host_keys(conn_id: str, host: str, port: int, extra: Mapping[str, Any]) -> None:
