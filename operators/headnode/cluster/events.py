@@ -1,8 +1,7 @@
-"""What a tracker tells those who wait for jobs, and what it knows about each of them."""
+"""What those who wait for jobs are told, and what is known about each of them."""
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 
 from headnode.cluster.following import Followed
@@ -39,7 +38,7 @@ Event = StateSeen | LogSeen | OutageBegan | OutageOver | JobOver
 
 @dataclass(eq=False)
 class Subscription:
-    """One who waits for a job. ``logs`` None is a job whose logs are not wanted."""
+    """One who waits for a job. ``logs`` None is a job whose logs are not wanted; ``said`` is what it is to be told."""
 
     job: Followed
     asked: AskedJob
@@ -48,8 +47,14 @@ class Subscription:
     max_pending_seconds: float | None = None
     ended: AccountingEntry | None = None
     lost: bool = False
-    events: asyncio.Queue[Event | HeadnodeError] = field(default_factory=asyncio.Queue)
+    said: list[Event | HeadnodeError] = field(default_factory=list)
 
     def put(self, event: Event | HeadnodeError) -> None:
-        """Hand an event to the one who waits."""
-        self.events.put_nowait(event)
+        """Add what the one who waits is to be told."""
+        self.said.append(event)
+
+    def take(self) -> list[Event | HeadnodeError]:
+        """Return what is to be told, up to what ends the wait."""
+        said, self.said = self.said, []
+        end = next((at for at, event in enumerate(said) if isinstance(event, JobOver | HeadnodeError)), len(said))
+        return said[: end + 1]
