@@ -15,10 +15,10 @@ import pytest
 from headnode.cluster.place import JobPlace
 from headnode.cluster.submission import SubmitRequest, submit
 from headnode.errors import ContentDiffers, JobSpecError, NoSpaceLeft, TransferError, TransferRefused, TransferStopped
+from headnode.hooks.code_archive import prepare_code
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.staging import Options, download, upload
 from headnode.hooks.transfer import Stop
-from headnode.operators.code_archive import prepare_code
 from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.record import Labels
 from headnode.slurm.script import render_script

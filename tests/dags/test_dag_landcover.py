@@ -168,7 +168,7 @@ def test_the_asset_event_says_which_map_it_is(module):
 
 def test_the_code_that_travels_is_small():
     """Far below the 256 KiB that headnode uploads."""
-    from headnode.operators.code_archive import pack_code  # noqa: PLC0415
+    from headnode.hooks.code_archive import pack_code  # noqa: PLC0415
 
     assert len(pack_code(DAGS / "landcover" / "jobs")) < 64 * 1024
 

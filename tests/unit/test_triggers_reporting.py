@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnode.cluster.following import Followed
+from headnode.cluster.lines import TAIL_LINES, LogLines, describe_state, describe_usage
 from headnode.cluster.logs import LogPiece
 from headnode.slurm.accounting import AccountingEntry, ElementEnd
 from headnode.slurm.record import MAX_HISTORY, JobRecord, Labels, StateChange, Submission, Usage, summarize_elements
 from headnode.slurm.states import JobState
-from headnode.triggers.reporting import TAIL_LINES, LogLines, describe_state, describe_usage, with_end, with_state
+from headnode.triggers.reporting import with_end, with_state
 
 AT = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 

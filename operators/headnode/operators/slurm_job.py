@@ -11,15 +11,16 @@ from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR
 from airflow.triggers.base import StartTriggerArgs
 
 from headnode.cluster.cancellation import withdraw
+from headnode.cluster.lines import describe_cancelled
 from headnode.cluster.place import JobPlace
 from headnode.errors import HeadnodeError, JobSpecError
+from headnode.hooks.code_archive import JobCode, prepare_code, resolve_code_folder
 from headnode.hooks.connection import load_settings
 from headnode.hooks.deployment import configured_deployment_id, deployment_id
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.transfer import Stop
 from headnode.links.slurm_job import SlurmJobLink
 from headnode.operators.adoption import forget_owners, leave_job_to_next_try, owners_to_adopt
-from headnode.operators.code_archive import JobCode, prepare_code, resolve_code_folder
 from headnode.operators.dependencies import check_dependencies, parse_operator_dependencies
 from headnode.operators.staging import options_for
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
@@ -29,7 +30,6 @@ from headnode.templated import drop_templated, is_templated
 from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
 from headnode.triggers.preparation import SPEC_FIELDS, describe_job, labels_of, prepare_trigger
-from headnode.triggers.reporting import describe_cancelled
 from headnode.triggers.slurm_job import SlurmJobTrigger
 
 

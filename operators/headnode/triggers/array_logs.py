@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal
 
 from headnode.cluster.elements import LogEnd, read_log_ends
+from headnode.cluster.lines import LogLines
 from headnode.cluster.logs import STREAMS, LogPiece
 from headnode.cluster.procedures import Procedure
 from headnode.slurm.usage import size
 from headnode.triggers.array_record import Run
-from headnode.triggers.reporting import LogLines
 
 FAILED_SHOWN: Final = 10
 _LINES_OF_FAILED: Final = 20

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from headnode.cluster.lines import describe_cancelled
 from headnode.errors import HeadnodeError
 from headnode.hooks.shared_answers import SharedAnswers
 from headnode.slurm.record import Labels
-from headnode.triggers.reporting import describe_cancelled
 
 # A task that is deferred again was cleared, or another triggerer follows it. A new try whose own trigger never ran
 # (it was marked so soon) ends no jobs, so this one looks on until that trigger must have run, or must be gone.

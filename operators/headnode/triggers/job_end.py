@@ -10,6 +10,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from headnode.cluster.conditions import from_json
+from headnode.cluster.lines import describe_state, describe_usage
 from headnode.cluster.tracker import JobOver, OutageBegan, OutageOver, StateSeen
 from headnode.errors import HeadnodeError
 from headnode.hooks.connection import aload_settings
@@ -19,7 +20,6 @@ from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.condition import success_event, wait_for
 from headnode.triggers.outcome import failure
 from headnode.triggers.pace import let_scheduler_catch_up
-from headnode.triggers.reporting import describe_state, describe_usage
 from headnode.triggers.trackers import tracker_for
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from headnode.cluster.cancellation import withdraw
+from headnode.cluster.lines import LogLines, describe_state, describe_usage
 from headnode.cluster.logs import read_result
 from headnode.cluster.place import JobPlace
 from headnode.cluster.submission import SubmitRequest, Submitted
@@ -20,14 +21,7 @@ from headnode.slurm.record import JobRecord, Submission
 from headnode.slurm.resubmission import GiveUp, Resubmission, decide, end_of
 from headnode.slurm.states import phase_of
 from headnode.ssh.settings import ClusterSettings
-from headnode.triggers.reporting import (
-    LogLines,
-    describe_state,
-    describe_usage,
-    stored_record,
-    with_end,
-    with_state,
-)
+from headnode.triggers.reporting import stored_record, with_end, with_state
 from headnode.triggers.submitting import SubmittingTrigger
 
 _FIRST: Final = Resubmission(options=(), reason="first submission of this try")
