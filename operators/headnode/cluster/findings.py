@@ -25,6 +25,12 @@ class Finding:
     verdict: Verdict = Verdict.OK
     remedy: str = ""
 
+    def __post_init__(self) -> None:
+        """Take out what a terminal would obey: much of it is what a foreign host said."""
+        for name in ("value", "remedy"):
+            text = "".join(mark if mark.isprintable() else " " for mark in getattr(self, name))
+            object.__setattr__(self, name, text)
+
     @property
     def text(self) -> str:
         """The finding in one line."""

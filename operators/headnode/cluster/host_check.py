@@ -93,7 +93,7 @@ def look_at_host(work_directory: str) -> Procedure[HostSeen]:
     )
     command: Command = shell(body, purpose="looking at the host")
     output = yield from ask(command)
-    return HostSeen(said=read_words(output.stdout), noise=output.noise)
+    return HostSeen(said=read_words(output.stdout), noise=getattr(output, "noise", ""))
 
 
 def read_words(stdout: str) -> dict[str, str]:

@@ -142,8 +142,8 @@ def _partitions(partitions: list[Partition] | str) -> list[Finding]:
     if not partitions:
         return [wrong(what, "this user can see none", "Ask the site to let the user in")]
     texts = [_partition(each) for each in partitions]
-    more = f", and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    value = ", ".join(texts[:_SHOWN]) + more
+    more = f"; and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    value = "; ".join(texts[:_SHOWN]) + more
     if not any(each.available == "up" for each in partitions):
         return [wrong(what, f"none is up: {value}", "Wait until the site has brought one up")]
     if not any(each.is_default for each in partitions):

@@ -1,0 +1,119 @@
+"""Checks an Airflow connection as a person would: for the *Test* button and for ``headnode check``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.secrets.metastore import MetastoreBackend
+
+from headnode.cluster.checking import check_cluster
+from headnode.cluster.findings import Finding, Report, wrong
+from headnode.cluster.procedures import drive
+from headnode.errors import HeadnodeError, HostKeyRefused, HostUnreachable, TransportError
+from headnode.hooks.connection import load_settings
+from headnode.ssh.asyncssh_transport import AsyncSSHTransport
+from headnode.ssh.host_keys import host_key_news
+from headnode.ssh.port import Answer, Command
+from headnode.ssh.settings import ClusterSettings, ConnectionInvalid, SSHSettings
+
+T = TypeVar("T")
+Tell = Callable[[str], None]
+
+
+def check_connection(conn_id: str, *, on_progress: Tell = lambda _: None) -> Report:
+    """Return what a check of the connection ``conn_id`` finds. It logs in once, as triggers do; no job is submitted.
+
+    ``on_progress`` is told what is done next, in a few words.
+    """
+    try:
+        settings = load_settings(conn_id)
+    except (ConnectionInvalid, HostKeyRefused) as error:
+        return Report(conn_id=conn_id, host="", findings=[_unusable(conn_id, error)])
+    findings = _run(_check(settings, on_progress))
+    return Report(conn_id=conn_id, host=settings.ssh.host, findings=findings)
+
+
+def _unusable(conn_id: str, error: HeadnodeError) -> Finding:
+    """Return the finding for a connection without settings.
+
+    Airflow itself says only that there is no such connection, whatever went wrong when it looked.
+    """
+    if isinstance(error.__cause__, AirflowNotFoundException) and os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "server":
+        try:
+            stored = MetastoreBackend().get_connection(conn_id)
+            if stored is not None:
+                stored.get_uri()
+        except Exception as problem:  # noqa: BLE001 - whatever it is, a person is shown it
+            return wrong(
+                "Connection",
+                f"{conn_id!r} can't be looked up in Airflow's database: {str(problem).strip().splitlines()[0]}",
+                "Run this where Airflow runs, with its AIRFLOW_HOME and configuration (`airflow db check` tells whether"
+                f" they are right), or give the connection in the variable AIRFLOW_CONN_{conn_id.upper()}",
+            )
+    return wrong("Connection", str(error))
+
+
+async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
+    transport = AsyncSSHTransport(settings.ssh)
+    entrance = _describe(settings.ssh)
+    try:
+        on_progress(f"logging in to {entrance}")
+        findings = await drive(check_cluster(settings, clock=time.time), _Telling(transport, on_progress))
+    except HostKeyRefused as refusal:
+        on_progress(f"asking {settings.ssh.host} for its host key")
+        return await _host_key(settings.ssh, refusal)
+    except TransportError as error:
+        return [wrong("Login", str(error))]
+    except HeadnodeError as error:
+        return [Finding(what="Login", value=entrance), wrong("Answers", str(error))]
+    finally:
+        await transport.close()
+    return [Finding(what="Login", value=entrance), *findings]
+
+
+async def _host_key(settings: SSHSettings, refusal: HostKeyRefused) -> list[Finding]:
+    try:
+        news = await host_key_news(settings)
+    except (HostUnreachable, OSError) as error:
+        return [wrong("Host key", f"{refusal} ({error})")]
+    return [wrong("Host key", each.value, each.remedy) for each in news] or [wrong("Host key", str(refusal))]
+
+
+def _describe(settings: SSHSettings) -> str:
+    return f"{settings.username}@{settings.host}:{settings.port}"
+
+
+class _Telling:
+    """A transport that says what it is asked for."""
+
+    def __init__(self, transport: AsyncSSHTransport, tell: Tell) -> None:
+        self._transport = transport
+        self._tell = tell
+
+    @property
+    def host(self) -> str:
+        return self._transport.host
+
+    async def run(self, command: Command) -> Answer:
+        if self._transport.logins:
+            self._tell(command.purpose)
+        return await self._transport.run(command)
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run ``coroutine`` to its end; in a notebook, whose own event loop is running, beside that."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as beside:
+        return beside.submit(asyncio.run, coroutine).result()
