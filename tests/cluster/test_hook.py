@@ -38,22 +38,6 @@ def test_a_jobs_life(hook, slurm_cluster, new_request):
     assert slurm_cluster.logins() == logins + 1
 
 
-def test_the_connection_pages_button(hook):
-    """It says what answers."""
-    ok, message = hook.test_connection()
-    assert ok
-    assert message.startswith("127.0.0.1 answers: slurm")
-
-
-def test_the_buttons_bad_news(slurm_cluster, monkeypatch):
-    """It says what is wrong, without raising."""
-    text = slurm_cluster.airflow_connection_json().replace(f'"port": {slurm_cluster.port}', '"port": 1')
-    monkeypatch.setenv("AIRFLOW_CONN_PRIVATE", text)
-    ok, message = SlurmHook("private").test_connection()
-    assert not ok
-    assert "127.0.0.1:1 (connection 'private') can't be reached" in message
-
-
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
