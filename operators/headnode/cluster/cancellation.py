@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection
 from typing import Final
@@ -16,6 +17,9 @@ from headnode.slurm.refusals import message_of
 
 CANCEL_ATTEMPTS: Final = 5
 CANCEL_PAUSE_SECONDS: Final = 2.0
+_REPLY: Final = re.compile(
+    r"(?:job (?P<key>[A-Za-z0-9-]{1,80}) (?P<job_id>[0-9]{1,10})|unclear (?P<unclear>[A-Za-z0-9-]{1,80}))"
+)
 _ALREADY_OVER: Final = ("already completing or completed", "already finished", "Invalid job id")
 
 # Every job in the task's directory is listed, also those of tries before this one: a later try may have been ended
@@ -35,6 +39,7 @@ fi
 echo withdrawn
 for other in "$task"/*-*/; do
   other=${other%/} name=${other##*/}
+  [ ! -d "$root/secrets/$name" ] || rm -rf "$root/secrets/$name"
   [ -d "$other" ] && [ ! -s "$other/ended" ] || continue
   if [ -s "$other/job_id" ]; then
     [ ! -s "$other/adopted" ] || name=$(cat "$other/adopted")
@@ -68,8 +73,12 @@ def withdraw(place: JobPlace, *, settle_seconds: float = SETTLE_SECONDS) -> Proc
     if reply != "withdrawn":
         raise UnreadableAnswer(f"withdrawing the job: the host said {output.stdout[-300:]!r}")
     jobs = {}
-    for word, key, *rest in (line.split() for line in lines if line.strip()):
-        job_id = rest[0] if word == "job" else (yield from find_settled(place, key, settle_seconds))
+    for line in filter(str.strip, lines):
+        match = _REPLY.fullmatch(line)
+        if match is None:
+            raise UnreadableAnswer(f"withdrawing the job: the host said {line[:300]!r}")
+        key = match["key"] or match["unclear"]
+        job_id = match["job_id"] or (yield from find_settled(place, key, settle_seconds))
         if job_id is not None:
             jobs[job_id] = AskedJob(job_id=job_id, key=key)
     return (yield from cancel(list(jobs.values()))) if jobs else []

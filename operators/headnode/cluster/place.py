@@ -4,6 +4,7 @@
 <work directory>/<deployment>/tasks/<task>/<key>/            one submission
     script.sh  job_id  output.log  result.json  work/        (work/ is where the job runs: a copy of the code)
 <work directory>/<deployment>/code/<sha256>/                 uploaded once per content
+<work directory>/<deployment>/secrets/<key>/                 until the job starts: its secrets, of mode 0600
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ T = TypeVar("T")
 _BEGIN: Final = "headnode:begin"
 _END: Final = "headnode:end:"
 _LONG_ANSWER_BYTES: Final = 64 * 1024
-_FRAME: Final = re.compile(rf"^{_BEGIN}\n(?P<output>.*?)\n?{_END}(?P<status>\d+)$", re.DOTALL | re.MULTILINE)
+_STATUS: Final = re.compile("[0-9]{1,3}")
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,11 @@ def shell(body: str, *, purpose: str, timeout_seconds: float = 60.0) -> Command:
     """Return the command that runs ``body`` in bash, whatever the login shell is, and marks where its output begins.
 
     Start-up files that print, and answers that were cut, are told apart by the marks. ``body`` may use ``return`` but
-    not ``exit``. It travels on standard input, so that nothing of it shows in the host's list of processes.
+    not ``exit``. It travels on standard input, so that nothing of it shows in the host's list of processes; nor does
+    bash show it where the login's BASH_ENV has it show what it runs.
     """
     script = (
+        "{ set +xv; } 2>/dev/null\n"
         f"headnode_main() {{\n{body}\n}}\n"
         f"printf '{_BEGIN}\\n'\nheadnode_main </dev/null\nprintf '\\n{_END}%s\\n' \"$?\"\n"
     )
@@ -125,10 +127,22 @@ def ask(command: Command) -> Procedure[Output]:
     answer: Answer = yield command
     text = answer.stdout.decode("utf-8", "replace")
     stderr = answer.stderr.decode("utf-8", "replace")
-    match = _FRAME.search(text)
-    if match is None:
+    framed = _framed(text)
+    if framed is None:
         what = stderr.strip()[-300:] or text.strip()[-300:] or "nothing"
         if answer.exit_status in (126, 127):
             raise CommandRefused(f"{command.purpose}: the host has no usable /bin/bash ({what})")
         raise UnreadableAnswer(f"{command.purpose}: the answer was cut or is no answer; the host said {what!r}")
-    return Output(stdout=match["output"], stderr=stderr, status=int(match["status"]))
+    output, status = framed
+    return Output(stdout=output, stderr=stderr, status=status)
+
+
+def _framed(text: str) -> tuple[str, int] | None:
+    """Return what is between the first begin and the last end, as the output itself may hold lines like the marks."""
+    begin = 0 if text.startswith(f"{_BEGIN}\n") else text.find(f"\n{_BEGIN}\n") + 1
+    end = text.rfind(f"\n{_END}")
+    start = begin + len(_BEGIN) + 1
+    if not text.startswith(f"{_BEGIN}\n", begin) or end < start - 1:
+        return None
+    status = text[end + 1 + len(_END) :].partition("\n")[0]
+    return (text[start : max(start, end)], int(status)) if _STATUS.fullmatch(status) else None

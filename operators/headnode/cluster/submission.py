@@ -18,7 +18,8 @@ from typing import Final
 from headnode.cluster.place import JobPlace
 from headnode.cluster.procedures import Output, Pause, Procedure, ask, shell
 from headnode.cluster.queries import find_by_tag
-from headnode.cluster.submission_step import render_step
+from headnode.cluster.secrets import REMOVE, JobSecrets
+from headnode.cluster.submission_step import decode_said, parse_replies, render_step
 from headnode.errors import CommandRefused, ControllerUnavailable, OutcomeUnknown, UnreadableAnswer
 from headnode.slurm import commands
 from headnode.slurm.end_markers import MARKER_NAME, parse_marker
@@ -52,6 +53,7 @@ class SubmitRequest:
     files: Mapping[str, bytes] = field(default_factory=dict)
     is_array: bool = False
     adopt_owners: tuple[str, ...] = ()
+    secrets: JobSecrets | None = None
 
     def __post_init__(self) -> None:
         """Name the code by its content, and refuse what would lead elsewhere.
@@ -89,6 +91,7 @@ def submit(request: SubmitRequest, *, settle_seconds: float = SETTLE_SECONDS) ->
     Raises:
         CommandRefused: Slurm or the file system refused; the message says why.
         Superseded: a later try of the task owns its directory.
+        JobSpecError: Airflow has not given the job's secrets, and it is not submitted yet.
         ControllerUnavailable: nothing was submitted, the controller does not answer at present.
         OutcomeUnknown: whether a job exists can't be found out.
         TransportError: the connection failed; the procedure may be run again.
@@ -125,13 +128,13 @@ def _step(
     """
     while True:
         output = yield from ask(_step_command(request, resolved))
-        replies = dict(line.partition(" ")[::2] for line in output.stdout.splitlines() if line)
+        replies = parse_replies(output.stdout)
         if (job_id := replies.get("submitted") or replies.get("adopted")) is not None:
             adopted = "adopted" in replies
             return Submitted(job_id=job_id, directory=replies["directory"], key=replies["key"], adopted=adopted)
         if "refused" in replies:
             attempt, _, said = replies["refused"].split(" ", 2)
-            return int(attempt), base64.b64decode(said).decode("utf-8", "replace"), replies["directory"]
+            return int(attempt), decode_said(said), replies["directory"]
         if "unresolved" in replies:
             key, attempt, _ = replies["unresolved"].split()
             if key == request.place.key:
@@ -145,7 +148,7 @@ def _step(
         elif "locked" in replies:
             yield Pause(EARLIER_JOBS_POLL_SECONDS, "another process is submitting this task's job")
         else:
-            raise _step_error(output, replies)
+            raise _withheld(request, replies) or _step_error(output, replies)
 
 
 def _step_command(request: SubmitRequest, resolved: int) -> Command:
@@ -158,8 +161,13 @@ def _step_command(request: SubmitRequest, resolved: int) -> Command:
         files=request.files,
         is_array=request.is_array,
         adopt_owners=request.adopt_owners,
+        secrets=request.secrets,
     )
     return shell(body, purpose="submitting the job", timeout_seconds=SUBMIT_TIMEOUT_SECONDS)
+
+
+def _withheld(request: SubmitRequest, replies: Mapping[str, str]) -> Exception | None:
+    return request.secrets.refusal if "nosecrets" in replies and request.secrets is not None else None
 
 
 def _step_error(output: Output, replies: dict[str, str]) -> Exception:
@@ -173,7 +181,7 @@ def _step_error(output: Output, replies: dict[str, str]) -> Exception:
             " Check the quota and the connection's work_directory extra"
         )
     if "lockless" in replies:
-        said = base64.b64decode(replies["lockless"]).decode("utf-8", "replace")
+        said = decode_said(replies["lockless"])
         return CommandRefused(
             f"the connection's work directory can't be locked, so that nobody could see to it that one job is"
             f" submitted ({said.strip()}): set the work_directory extra to a file system with flock, e.g. the home"
@@ -184,7 +192,7 @@ def _step_error(output: Output, replies: dict[str, str]) -> Exception:
             " clear the task, so that it is staged again"
         )
     if "unseen" in replies:
-        said = base64.b64decode(replies["unseen"]).decode("utf-8", "replace")
+        said = decode_said(replies["unseen"])
         return ControllerUnavailable(f"squeue can't tell whether earlier jobs of this task ended: {message_of(said)}")
     return UnreadableAnswer(
         f"the submission step ended with status {output.status} and said"
@@ -253,7 +261,10 @@ def write_job_id(place: JobPlace, key: str, job_id: str) -> Procedure[None]:
 
 def _withdraw(place: JobPlace, attempt: int) -> Procedure[None]:
     """Forget an attempt that is known to have submitted nothing."""
-    body = f'{place.shell_variables()}\n[ "$(cat "$job/submitting")" != {attempt} ] || rm -f "$job/submitting"'
+    body = (
+        f'{place.shell_variables()}\nif [ "$(cat "$job/submitting")" = {attempt} ]; then'
+        f' rm -f "$job/submitting"; {REMOVE}; fi; return 0'
+    )
     yield from ask(shell(body, purpose="closing a refused submission"))
 
 

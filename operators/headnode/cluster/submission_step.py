@@ -1,14 +1,17 @@
-"""The locked step that submits a job, as the text that the host runs. What it says is read by ``submission``."""
+"""The locked step that submits a job, as the text that the host runs, and what it says."""
 
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from headnode.cluster.place import JobPlace
+from headnode.cluster.secrets import JobSecrets, render_writing
 from headnode.cluster.sweeping import LABELS_NAME
+from headnode.errors import UnreadableAnswer
 from headnode.slurm import commands
 
 # sbatch hands its umask on to the job, which must have the user's own.
@@ -68,7 +71,9 @@ if [ -n "$ids" ]; then
   if [ -n "$earlier" ]; then scancel $earlier; echo "earlier$earlier"; return 0; fi
   for other in "$task"/*-*/; do
     other=${other%/}
-    case "${other##*/}" in "$owner"-*|"$adoptable"|*-checkpoint) ;; *) date +%s > "$other/ended";; esac
+    case "${other##*/}" in "$owner"-*|"$adoptable"|*-checkpoint) ;;
+      *) date +%s > "$other/ended"; [ ! -d "$root/secrets/${other##*/}" ] || rm -rf "$root/secrets/${other##*/}";;
+    esac
   done
   if [ -n "$adoptable" ]; then
     mkdir -p "$job" && printf '%s\n' "$adoptable" > "$job/adopted" \
@@ -86,9 +91,11 @@ if [ -s "$job/submitting" ]; then
   fi
 fi
 if [ -n "$code" ] && [ ! -d "$root/code/$code" ]; then echo "nocode"; return 0; fi
+if [ -n "$refused_secrets" ]; then echo "nosecrets"; return 0; fi
 mkdir -p "$job/work" || { echo "unwritable $job"; return 0; }
 if [ -n "$code" ]; then cp -R "$root/code/$code/." "$job/work/" || { echo "unwritable $job"; return 0; }; fi
 write_files || { echo "unwritable $job"; return 0; }
+write_secrets || { rm -rf "$root/secrets/$key"; echo "unwritable $root/secrets/$key"; return 0; }
 printf '%s' "$script" > "$job/script.sh" && echo $((attempt + 1)) > "$job/submitting" \
   || { echo "unwritable $job"; return 0; }
 cd "$job/work" || return 0
@@ -105,6 +112,45 @@ else
 fi
 """
 
+# What each word of the step is followed by, where more is done with it than to show it.
+_REPLIES: Final = {
+    "submitted": r"[0-9]{1,10}",
+    "adopted": r"[0-9]{1,10}",
+    "directory": r"/.*",
+    "key": r"[A-Za-z0-9-]{1,80}",
+    "refused": r"[0-9]{1,9} [0-9]{1,3} [A-Za-z0-9+/=]*",
+    "unresolved": r"[A-Za-z0-9-]{1,80} [0-9]{1,9} -?[0-9]{1,12}",
+    "earlier": r"[0-9]{1,10}( [0-9]{1,10})*",
+    "lockless": r"[A-Za-z0-9+/=]*",
+    "unseen": r"[A-Za-z0-9+/=]*",
+}
+_OF_THIS_JOB: Final = frozenset({"submitted", "adopted", "refused"})
+
+
+def parse_replies(stdout: str) -> dict[str, str]:
+    """Return what the step said, by the first word of each line.
+
+    Raises:
+        UnreadableAnswer: a word has not what must follow it, as when somebody else's lines got between them.
+    """
+    replies = dict(line.partition(" ")[::2] for line in stdout.split("\n") if line)
+    wrong = [word for word, form in _REPLIES.items() if word in replies and not re.fullmatch(form, replies[word])]
+    if wrong or (replies.keys() & _OF_THIS_JOB and not replies.keys() >= {"directory", "key"}):
+        raise UnreadableAnswer(f"submitting the job: the host said {stdout.strip()[-300:]!r}")
+    return replies
+
+
+def decode_said(text: str) -> str:
+    """Return what sbatch or squeue said, from its form in a reply.
+
+    Raises:
+        UnreadableAnswer: it arrived damaged.
+    """
+    try:
+        return base64.b64decode(text, validate=True).decode("utf-8", "replace")
+    except ValueError as error:
+        raise UnreadableAnswer(f"submitting the job: what sbatch or squeue said arrived damaged ({error})") from error
+
 
 def render_step(
     place: JobPlace,
@@ -116,6 +162,7 @@ def render_step(
     files: Mapping[str, bytes],
     is_array: bool,
     adopt_owners: Sequence[str],
+    secrets: JobSecrets | None,
 ) -> str:
     """Return the step's text; ``resolved`` is the number of the last attempt that is known to have no job."""
     writing = [
@@ -134,6 +181,7 @@ def render_step(
             *writing,
             "  return 0",
             "}",
+            *render_writing(secrets),
             _STEP.strip("\n"),
         ]
     )

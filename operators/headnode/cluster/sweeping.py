@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from headnode.cluster.place import JobPlace
 from headnode.cluster.procedures import Procedure, ask, shell
+from headnode.cluster.secrets import LEFT_AFTER_MINUTES
 from headnode.errors import ControllerUnavailable
 from headnode.slurm.record import Labels
 from headnode.slurm.refusals import message_of
@@ -32,7 +33,13 @@ while IFS='|' read -r id directory; do
   [ -s "$task/LABELS" ] || continue
   printf '%s %s %s\n' "${id%%[_+]*}" "${job##*/}" "$(base64 -w0 < "$task/LABELS")"
 done <<< "$queue"
-""".replace("LABELS", LABELS_NAME)
+if [ -d "$root/secrets" ]; then
+  find "$root/secrets" -mindepth 1 -maxdepth 1 -type d -mmin +MINUTES | while read -r directory; do
+    case "$queue" in *"/${directory##*/}/work"*) ;; *) rm -rf "$directory";; esac
+  done
+fi
+return 0
+""".replace("LABELS", LABELS_NAME).replace("MINUTES", str(LEFT_AFTER_MINUTES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,8 @@ class QueuedJob:
 
 def find_jobs(work_directory: str, deployment_id: str) -> Procedure[list[QueuedJob]]:
     """Return the jobs in the queue that run below the deployment's directory; of an array or several, one each.
+
+    On the way, secrets are removed that were written for jobs which are not in the queue any more.
 
     Raises:
         ControllerUnavailable: squeue failed.

@@ -42,8 +42,8 @@ if [ -r "$headnode_file" ]; then . "$headnode_file"; fi
 rm -f "$headnode_file" || :
 rmdir "$headnode_secrets" 2>/dev/null || :
 if [ "$headnode_whole" != yes ]; then
-  echo "headnode: the secrets of this job ({names}) are not in $headnode_file, so it ends here. It was started a second" \\
-    "time by hand, or somebody removed the file; run the task again" >&2
+  echo "headnode: the secrets of this job ({names}) are not in $headnode_file, so it ends here. It was" \\
+    "started a second time by hand, or somebody removed the file; run the task again" >&2
   exit {status}
 elif [ -e "$headnode_file" ]; then
   echo "headnode: the file with the secrets of this job, $headnode_file, can't be removed, so it ends here" >&2

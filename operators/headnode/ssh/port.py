@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -11,11 +11,11 @@ class Command:
     """One command for the login shell of the head node.
 
     ``text`` is shell text, ``stdin`` is what the command reads, ``timeout_seconds`` bounds its whole run.
-    ``purpose`` says in a few words what it is for; error messages use it, and it holds no secret.
+    ``purpose`` says in a few words what it is for; error messages use it, and it holds no secret. ``stdin`` may.
     """
 
     text: str
-    stdin: bytes = b""
+    stdin: bytes = field(default=b"", repr=False)
     timeout_seconds: float = 60.0
     purpose: str
 
