@@ -14,6 +14,7 @@
     │ ├ OutcomeUnknown
     │ ├ ControllerUnavailable*
     │ └ UnreadableAnswer*
+    ├ WaitTimedOut(TimeoutError)*   a job has not ended in the time that was given; it goes on
     ├ PathUnreadable*               a path on the cluster can't be looked at
     ├ TransferError                 files can't be moved to or from the cluster
     │ ├ TransferRefused             what is asked for is never done: special files, a place that must not be replaced
@@ -65,7 +66,12 @@ class HostKeyRefused(TransportError):
 
 
 class AuthenticationRefused(TransportError):
-    """The host did not accept the credentials."""
+    """The host did not accept the credentials.
+
+    ``by_host`` tells that the host itself said so; otherwise they could not even be offered.
+    """
+
+    by_host: bool = False
 
 
 class CredentialExpired(AuthenticationRefused):
@@ -73,9 +79,13 @@ class CredentialExpired(AuthenticationRefused):
 
 
 class HostUnreachable(TransportError):
-    """No connection could be made; nothing was sent."""
+    """No connection could be made; nothing was sent.
+
+    ``by_host`` tells that the host is there, but lets nobody in at present.
+    """
 
     retryable = True
+    by_host: bool = False
 
 
 class ConnectionLost(TransportError):
@@ -118,6 +128,12 @@ class ControllerUnavailable(SlurmError):
 
 class UnreadableAnswer(SlurmError):
     """An answer does not have the form it must have, as when it was cut."""
+
+    retryable = True
+
+
+class WaitTimedOut(HeadnodeError, TimeoutError):
+    """A job has not ended in the time for which it was waited; it goes on."""
 
     retryable = True
 

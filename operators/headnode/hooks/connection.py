@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
 from headnode.hooks.shared_answers import SharedAnswers
@@ -34,6 +35,8 @@ def settings_of(connection: Connection) -> ClusterSettings:
         login=connection.login,
         password=connection.password,
         extra=extra,
+        budget_directory=conf.get("headnode", "budget_directory", fallback=None) or None,
+        triggerers=conf.getint("headnode", "triggerers", fallback=1),
     )
 
 

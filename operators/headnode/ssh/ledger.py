@@ -46,6 +46,14 @@ class Slot:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
+    __del__ = release
+
+    def joined(self, other: Slot) -> Slot:
+        """Return one slot in place of the two."""
+        both = Slot(*self._descriptors, *other._descriptors)
+        self._descriptors, other._descriptors = [], []
+        return both
+
 
 class HostLedger:
     """The ledger of ``host:port``, with a budget. ``clock`` gives seconds since the epoch."""
@@ -158,7 +166,7 @@ class HostLedger:
         if first is None:
             slot.release()
             return None
-        return Slot(*slot._descriptors, *first._descriptors)  # noqa: SLF001 - of this module
+        return slot.joined(first)
 
     def _take(self, kind: str, count: int) -> Slot | None:
         first = random.randrange(count)  # noqa: S311 - spreads load, hides nothing

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headnode.errors import HeadnodeError, HostKeyRefused
+from headnode.ssh.budget import Budget
 
 _TRUE: Final = frozenset({"true", "1", "yes"})
 DEFAULT_WORK_DIRECTORY: Final = "~/.headnode"
@@ -27,7 +28,8 @@ class SSHSettings:
 
     ``host_key`` is ``<type> <base64>`` as in a known_hosts file; without it ``known_hosts`` (or the user's own
     known_hosts file) must hold the host. ``hosts`` are all login nodes of the cluster, in the order in which they are
-    tried, ``host`` first; empty where there is only ``host``. Times are in seconds.
+    tried, ``host`` first; empty where there is only ``host``. ``budget`` None is no bound at all, for tests.
+    Times are in seconds.
     """
 
     conn_id: str
@@ -49,6 +51,7 @@ class SSHSettings:
     connect_timeout_seconds: float = 30.0
     keepalive_seconds: float = 30.0
     max_sessions: int = 8
+    budget: Budget | None = None
 
     def __repr__(self) -> str:
         return f"<SSH settings of connection {self.conn_id!r}: {self.username}@{self.host}:{self.port}>"
@@ -79,8 +82,12 @@ def parse_connection(
     login: str | None,
     password: str | None,
     extra: Mapping[str, Any],
+    budget_directory: str | None = None,
+    triggerers: int = 1,
 ) -> ClusterSettings:
     """Return the settings in the fields of an Airflow connection.
+
+    ``budget_directory`` is where this machine keeps its budgets of logins, which ``triggerers`` machines share.
 
     Raises:
         ConnectionInvalid: a field is missing or unreadable.
@@ -112,6 +119,8 @@ def parse_connection(
         ciphers=tuple(extra.get("ciphers") or ()),
         disabled_algorithms=_disabled_algorithms(conn_id, extra.get("disabled_algorithms")),
         connect_timeout_seconds=number.positive("conn_timeout", 30.0),
+        max_sessions=number.whole("max_sessions", SSHSettings.max_sessions),
+        budget=_budget(number, budget_directory, triggerers),
     )
     slowest = number.positive("poll_max_seconds", 60.0)
     fastest = number.positive("poll_seconds", min(10.0, slowest))
@@ -189,6 +198,19 @@ def _work_directory(conn_id: str, text: str) -> str:
     return text.rstrip("/")
 
 
+def _budget(number: _Numbers, directory: str | None, triggerers: int) -> Budget:
+    if triggerers < 1:
+        raise ConnectionInvalid(f"[headnode] triggerers in Airflow's configuration must be 1 or more, not {triggerers}")
+    whole = Budget(
+        logins_per_minute=number.positive("logins_per_minute", Budget.logins_per_minute),
+        concurrent_logins=number.whole("concurrent_logins", Budget.concurrent_logins),
+        commands_in_flight=number.whole("commands_in_flight", Budget.commands_in_flight),
+        refused_retry_seconds=number.positive("refused_retry_seconds", Budget.refused_retry_seconds),
+        directory=directory,
+    )
+    return whole.shared_by(triggerers)
+
+
 @dataclass(frozen=True)
 class _Numbers:
     conn_id: str
@@ -205,3 +227,9 @@ class _Numbers:
         if not 0 < number < float("inf"):
             raise ConnectionInvalid(f"connection {self.conn_id!r}: {name} must be a positive number, not {value!r}")
         return number
+
+    def whole(self, name: str, default: int) -> int:
+        number = self.positive(name, default)
+        if number != int(number):
+            raise ConnectionInvalid(f"connection {self.conn_id!r}: {name} must be a whole number, not {number:g}")
+        return int(number)
