@@ -184,6 +184,8 @@ def test_how_long_a_job_has_waited_and_when_it_ends():
     ("job", "soon"),
     [
         (JOB, False),
+        (replace(JOB, pending_seconds=5), False),
+        (replace(JOB, pending_seconds=4), True),
         (replace(JOB, state=JobState.RUNNING, ends_in_seconds=61), False),
         (replace(JOB, state=JobState.RUNNING, ends_in_seconds=60), True),
         (replace(JOB, state=JobState.RUNNING, ends_in_seconds=-5), True),
@@ -254,7 +256,12 @@ def test_intervals_stay_in_their_bounds(previous: float, changed, one: float, ot
     interval = next_interval(previous, changed=changed, fastest=fastest, slowest=slowest)
     assert fastest <= interval <= slowest
     assert not changed or interval == fastest
-    assert next_interval(previous, changed=changed, soon=True, fastest=fastest, slowest=slowest) <= SOON_SECONDS
+    soon = next_interval(previous, changed=changed, soon=True, fastest=fastest, slowest=slowest)
+    assert soon <= SOON_SECONDS
+    ending = next_interval(previous, changed=changed, soon=True, ending=True, fastest=fastest, slowest=slowest)
+    assert ending <= soon
+    assert ending <= SOON_SECONDS / 2
+    assert next_interval(previous, changed=changed, ending=True, fastest=fastest, slowest=slowest) == interval
 
 
 def test_intervals_grow_to_the_slowest():

@@ -127,16 +127,26 @@ def observe_accounting(
 
 
 def ends_soon(job: Followed, slowest_seconds: float) -> bool:
-    """Whether the job is expected to end before the slowest interval has gone by, or to have ended already."""
+    """Whether the job is expected to end before the slowest interval has gone by, or to have ended already.
+
+    Of a job that was submitted a moment ago it is not known yet, but most start at once, and some are short.
+    """
     if job.missing_since is not None or job.script_over or phase_of(job.state) is Phase.ENDING:
+        return True
+    if job.pending_seconds is not None and job.pending_seconds < SOON_SECONDS:
         return True
     return job.ends_in_seconds is not None and job.ends_in_seconds <= slowest_seconds
 
 
-def next_interval(previous: float, *, changed: bool, soon: bool = False, fastest: float, slowest: float) -> float:
+def next_interval(
+    previous: float, *, changed: bool, soon: bool = False, ending: bool = False, fastest: float, slowest: float
+) -> float:
     """Return the seconds until the next look: the fastest after a change, else a quarter longer each time.
 
-    While a job is expected to end ``soon`` it is ``SOON_SECONDS`` at most.
+    While a job is expected to end ``soon`` it is ``SOON_SECONDS`` at most, and half of that after a look that saw
+    others ``ending``: jobs that were started together end together.
     """
     interval = fastest if changed else min(max(previous * 1.25, fastest), slowest)
-    return min(interval, SOON_SECONDS) if soon else interval
+    if not soon:
+        return interval
+    return min(interval, SOON_SECONDS / 2 if ending else SOON_SECONDS)

@@ -70,10 +70,12 @@ class Rounds:
             # Last, so that who waits hears of an outage's end before the job's.
             for each in subscriptions:
                 self._close(each)
+        others = [each.job for each in subscriptions if each.ended is None and not each.lost]
         self.interval = next_interval(
             self.interval,
             changed=changed,
-            soon=not self.troubled and any(ends_soon(each.job, self._poll_max_seconds) for each in subscriptions),
+            soon=not self.troubled and any(ends_soon(job, self._poll_max_seconds) for job in others),
+            ending=len(others) < len(subscriptions),
             fastest=self._poll_seconds,
             slowest=self._poll_max_seconds,
         )

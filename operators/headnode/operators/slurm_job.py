@@ -232,6 +232,15 @@ class SlurmJobOperator(BaseOperator):
         if isinstance(self.time_limit, timedelta):
             fields["time_limit"] = render_time_limit(self.time_limit)
         self.start_from_trigger = True
+        # Airflow sends the whole DAG to the triggerer with each such task, and reads it in the loop that all triggers
+        # share: what a task leaves empty is left out of it.
+        self.template_fields = tuple(name for name in self.template_fields if getattr(self, name) is not None)
+        arguments = {
+            **fields,
+            "depends_on": self._dependencies.to_json() or None,
+            "policy": self._policy.to_json() or None,
+            "max_pending_seconds": self._max_pending_seconds,
+        }
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls="headnode.triggers.slurm_job_start.SlurmJobStartTrigger",
             trigger_kwargs={
@@ -239,10 +248,7 @@ class SlurmJobOperator(BaseOperator):
                 "templated": sorted(self._templated),
                 "push_result": self.do_xcom_push,
                 "outage_tolerance_seconds": self.outage_tolerance.total_seconds(),
-                "depends_on": self._dependencies.to_json() or None,
-                "policy": self._policy.to_json() or None,
-                "max_pending_seconds": self._max_pending_seconds,
-                **{name: value for name, value in fields.items() if value is not None},
+                **{name: value for name, value in arguments.items() if value is not None},
             },
             next_method="resume",
             timeout=self.execution_timeout,

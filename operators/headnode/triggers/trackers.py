@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,10 @@ def tracker_for(settings: ClusterSettings) -> Tracker:
 
     A changed connection makes a new tracker; the old one closes its connection when its last job is over.
     """
+    if not _TRACKERS:
+        # A full collection walks through all that Airflow has loaded, and the loop that all triggers share stands
+        # still meanwhile (0.2 s and more were seen); what is loaded by now stays anyway.
+        gc.freeze()
     trackers = _TRACKERS.setdefault(asyncio.get_running_loop(), {})
     if settings not in trackers:
         trackers[settings] = Tracker(
