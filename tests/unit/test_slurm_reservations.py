@@ -54,9 +54,11 @@ def test_maintenance_that_goes_on_counts_until_it_ends():
 
 
 def test_none():
-    """As scontrol says it."""
+    """As scontrol says it; where it says nothing, nothing is known."""
     assert parse_reservations("No reservations in the system\n") == []
-    assert parse_reservations("") == []
+    for other in ("", "\n", f"No reservations in the system\n{PRINTED}"):
+        with pytest.raises(UnreadableAnswer):
+            parse_reservations(other)
 
 
 @pytest.mark.parametrize("cut", [20, 60, 130, 240])

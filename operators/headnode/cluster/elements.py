@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 import shlex
 from collections import defaultdict
@@ -11,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headnode.cluster.logs import MAX_RESULT_BYTES
+from headnode.cluster.logs import MAX_RESULT_BYTES, decode_base64, parse_count, parse_result
 from headnode.cluster.procedures import Procedure, ask, shell
 from headnode.errors import CommandRefused, JobFailed, UnreadableAnswer
 
@@ -34,8 +32,8 @@ for directory in "${{directories[@]}}"; do
   number=$((number + 1))
 done
 """
-_FILE: Final = re.compile(r"file (?P<at>[0-9]+) result\.(?P<element>[0-9]{1,9})\.json")
-_TEXT: Final = re.compile(r"text (?P<at>[0-9]+) result\.(?P<element>[0-9]{1,9})\.json:(?P<line>.*)", re.DOTALL)
+_FILE: Final = re.compile(r"file (?P<at>[0-9]{1,9}) result\.(?P<element>[0-9]{1,9})\.json")
+_TEXT: Final = re.compile(r"text (?P<at>[0-9]{1,9}) result\.(?P<element>[0-9]{1,9})\.json:(?P<line>.*)", re.DOTALL)
 _FAULTS_SHOWN: Final = 5
 
 # As in ``logs``, one process looks at all files, and only those that hold something cost more.
@@ -93,6 +91,10 @@ def _parse_results(stdout: str, directories: Sequence[str]) -> list[dict[int, An
             if line.startswith("file "):
                 continue  # a file of the job's own
             raise UnreadableAnswer(f"reading the elements' results: {line[:200]!r} has not the form that was asked for")
+        if int(match["at"]) >= len(texts):
+            raise UnreadableAnswer(
+                f"reading the elements' results: {line[:200]!r} is of a directory that was not asked"
+            )
         found = texts[int(match["at"])][int(match["element"])]
         if line.startswith("text "):
             found.append(match["line"])
@@ -101,9 +103,9 @@ def _parse_results(stdout: str, directories: Sequence[str]) -> list[dict[int, An
     for at, by_element in enumerate(texts):
         for element, lines in by_element.items():
             try:
-                results[at][element] = json.loads("\n".join(lines))
-            except ValueError as error:
-                faults.append(f"{directories[at]}/result.{element}.json is no JSON: {error}")
+                results[at][element] = parse_result("\n".join(lines), f"{directories[at]}/result.{element}.json")
+            except JobFailed as error:
+                faults.append(str(error))
     if faults:
         more = f" (and {len(faults) - _FAULTS_SHOWN} more)" if len(faults) > _FAULTS_SHOWN else ""
         raise JobFailed(f"the results of elements can't be read: {'; '.join(faults[:_FAULTS_SHOWN])}{more}")
@@ -127,6 +129,6 @@ def read_log_ends(paths: Sequence[str], *, max_bytes: int) -> Procedure[list[Log
 def _parse_end(line: str) -> LogEnd:
     try:
         size, data = line.split(" ")
-        return LogEnd(size=int(size), data=base64.b64decode(data, validate=True))
+        return LogEnd(size=parse_count(size), data=decode_base64(data))
     except ValueError as error:
         raise UnreadableAnswer(f"reading the elements' logs: {line[:100]!r} is no end of a log: {error}") from error

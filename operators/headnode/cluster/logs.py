@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ MAX_LOG_BYTES_PER_READ: Final = 128 * 1024
 MAX_RESULT_BYTES: Final = 256 * 1024
 STREAMS: Final[tuple[Literal["stdout", "stderr"], ...]] = ("stdout", "stderr")
 LOG_NAMES: Final = ("output.log", "error.log")
+_RESULT_NAME: Final = re.compile(r"result\.(?:(?P<element>[0-9]{1,9})\.)?json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +134,29 @@ def read_pieces(positions: Sequence[LogPosition]) -> Procedure[list[LogPiece]]:
 def _parse_piece(line: str, stream: Literal["stdout", "stderr"]) -> LogPiece:
     try:
         start, size, data = line.split(" ")
-        return LogPiece(start=int(start), size=int(size), data=base64.b64decode(data, validate=True), stream=stream)
+        return LogPiece(start=parse_count(start), size=parse_count(size), data=decode_base64(data), stream=stream)
     except ValueError as error:
         raise UnreadableAnswer(f"reading logs: {line[:100]!r} is no piece of a log: {error}") from error
+
+
+def decode_base64(text: str) -> bytes:
+    """Return the bytes that ``base64 -w0`` printed as ``text``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return base64.b64decode(text, validate=True)
+
+
+def parse_count(text: str) -> int:
+    """Return a number of bytes.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise ValueError(f"{text[:100]!r} is no number of bytes")
+    return int(text)
 
 
 def read_result(directory: str, *, is_array: bool) -> Procedure[Any]:
@@ -156,22 +178,40 @@ def read_result(directory: str, *, is_array: bool) -> Procedure[Any]:
         raise CommandRefused(f"the job's result in {directory} can't be read: {output.stderr.strip()[-300:]}")
     found: dict[int, Any] = {}
     for name, _, content in (line.partition(" ") for line in output.stdout.split("\n") if line):
-        if name == "large":
+        if name == "large" and content.isdigit():
             raise JobFailed(
                 f"the job's result is {content} bytes long, and more than {MAX_RESULT_BYTES} don't go into an XCom:"
                 " write a file on the cluster and put its path into $HEADNODE_RESULT"
             )
-        element = name.removeprefix("result.").removesuffix("json").rstrip(".")
-        if element and not (element.isascii() and element.isdigit()):
-            continue  # a file of the job's own
-        found[int(element or 0)] = _parse_json(base64.b64decode(content), f"{directory}/{name}")
+        match = _RESULT_NAME.fullmatch(name)
+        if match is None:
+            if name.startswith("result."):
+                continue  # a file of the job's own
+            raise UnreadableAnswer(f"reading the job's result: {name[:100]!r} is no result's name")
+        found[int(match["element"] or 0)] = parse_result(_bytes_of(content, name), f"{directory}/{name}")
     if is_array:
         return [found[element] for element in sorted(found)] or None
     return found.get(0)
 
 
-def _parse_json(content: bytes, path: str) -> Any:
+def _bytes_of(content: str, name: str) -> bytes:
     try:
-        return json.loads(content)
+        return decode_base64(content)
     except ValueError as error:
+        raise UnreadableAnswer(f"reading the job's result: {name} arrived damaged ({error})") from error
+
+
+def parse_result(content: bytes | str, path: str) -> Any:
+    """Return what a job wrote as its result, which must be JSON that can be an XCom.
+
+    Raises:
+        JobFailed: it is none.
+    """
+    try:
+        result = json.loads(content)
+        json.dumps(result, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise JobFailed(f"the job's result in {path} holds half a character (a lone surrogate), as {error}") from error
+    except (ValueError, RecursionError) as error:
         raise JobFailed(f"the job's result in {path} is no JSON: {error}") from error
+    return result

@@ -29,10 +29,7 @@ from headnode.slurm.reservations import SCONTROL_RESERVATIONS, parse_reservation
 
 T = TypeVar("T")
 
-_PART: Final = re.compile(
-    r"^headnode:part (?P<name>\S+)\n(?P<output>.*?)\n?^headnode:done (?P<status>\d+) (?P<error>\S*)$",
-    re.DOTALL | re.MULTILINE,
-)
+_DONE: Final = re.compile(r"\nheadnode:done (?P<status>[0-9]{1,3}) (?P<error>[A-Za-z0-9+/=]*)\n?")
 # ``ask_part`` marks where the output of a command begins and how it ended. ``look`` prints of a path its kind, size and
 # time of change, and its name without ``~``. A file system that hangs must not keep back the rest of the answer.
 _FUNCTIONS: Final = r"""
@@ -92,7 +89,7 @@ def observe(conditions: Sequence[Condition]) -> Procedure[Observation]:
         lines += _job_lines(number, user, names[user], minutes)
     body = "\n".join([_FUNCTIONS, "printf 'headnode:now %s\\n' \"$(date +%s)\"", *lines])
     output = yield from ask(shell(body, purpose="looking at what is waited for", timeout_seconds=240.0))
-    now, parts = _split(output.stdout, expected=len(lines))
+    now, parts = _split(output.stdout, expected=[line.split(" ", 2)[1] for line in lines])
     return Observation(
         now=now,
         paths={path: _or_error(_path_state, path, parts[f"path:{n}"]) for n, path in enumerate(paths)},
@@ -123,22 +120,33 @@ def _slurm_lines(conditions: Iterable[Condition]) -> list[str]:
     return lines + ([f"ask_part reservations {_BOUNDED} {shlex.join(SCONTROL_RESERVATIONS)}"] if reservations else [])
 
 
-def _split(stdout: str, *, expected: int) -> tuple[int, Mapping[str, _Part]]:
+def _split(stdout: str, *, expected: Sequence[str]) -> tuple[int, Mapping[str, _Part]]:
+    """Return the clock and the answers to the questions, which come in the order in which they were asked."""
     now = re.match(r"headnode:now ([0-9]{1,12})\n", stdout + "\n")
+    if now is None:
+        raise UnreadableAnswer("looking at what is waited for: the answer does not begin with the time")
+    starts = [now.end() - 1]
+    for name in expected:
+        mark = f"\nheadnode:part {name}\n"
+        starts.append(stdout.find(mark, starts[-1]))
+        if starts[-1] < 0 or stdout.find(mark, starts[-1] + 1) >= 0:
+            raise UnreadableAnswer(f"looking at what is waited for: there is no single answer to {name}")
+    ends = [*starts[2:], len(stdout)]
+    texts = (stdout[start:end] for start, end in zip(starts[1:], ends, strict=True))
+    return int(now[1]), {name: _part(name, text) for name, text in zip(expected, texts, strict=True)}
+
+
+def _part(name: str, text: str) -> _Part:
+    _, _, answer = text[1:].partition("\n")
+    at = f"\n{answer}".rfind("\nheadnode:done ")
+    done = _DONE.fullmatch(f"\n{answer}", at) if at >= 0 else None
     try:
-        parts = {
-            match["name"]: _Part(
-                output=match["output"],
-                status=int(match["status"]),
-                error=base64.b64decode(match["error"], validate=True).decode("utf-8", "replace").strip(),
-            )
-            for match in _PART.finditer(stdout)
-        }
+        said = base64.b64decode(done["error"], validate=True).decode("utf-8", "replace") if done is not None else ""
     except ValueError as error:
-        raise UnreadableAnswer(f"looking at what is waited for: an error's text can't be read: {error}") from error
-    if now is None or len(parts) != expected:
-        raise UnreadableAnswer(f"looking at what is waited for: {len(parts)} answers came to {expected} questions")
-    return int(now[1]), parts
+        raise UnreadableAnswer(f"looking at what is waited for: the answer to {name} is damaged: {error}") from error
+    if done is None:
+        raise UnreadableAnswer(f"looking at what is waited for: the answer to {name} does not end as it must")
+    return _Part(output=answer[: max(0, at - 1)], status=int(done["status"]), error=said.strip())
 
 
 def _or_error(read: Callable[..., T], *arguments: object) -> T | HeadnodeError:
@@ -183,14 +191,18 @@ def _jobs(user: str, queue: _Part, past: _Part) -> list[NamedJobSeen]:
     for part in (queue, past):
         if "Invalid user" in part.error:
             raise CommandRefused(f"the cluster knows no user {user!r}: {part.error}")
-    rows = _slurm(str.splitlines, queue)
+    rows = _slurm(_lines, queue)
     if not any(mark in past.error for mark in _NO_ACCOUNTING):
-        rows = rows + _slurm(str.splitlines, past)
+        rows = rows + _slurm(_lines, past)
     return [_job(row) for row in rows if row]
 
 
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
+
+
 def _job(row: str) -> NamedJobSeen:
-    match = re.fullmatch(r"(?P<id>[0-9]+)(?:[_+][^|]*)?\|(?P<submitted>[0-9]{1,12})\|(?P<name>.*)", row)
+    match = re.fullmatch(r"(?P<id>[0-9]{1,10})(?:[_+][^|]*)?\|(?P<submitted>[0-9]{1,12})\|(?P<name>.*)", row)
     if match is None:
         raise UnreadableAnswer(f"the line {row[:200]!r} about a job has not the form that was asked for")
     return NamedJobSeen(job_id=match["id"], name=match["name"], submitted_at=int(match["submitted"]))

@@ -96,11 +96,15 @@ def drive_sync(
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What a framed shell script printed between its marks, and the status it ended with."""
+    """What a framed shell script printed between its marks, and the status it ended with.
+
+    ``noise`` is what start-up files printed before it.
+    """
 
     stdout: str
     stderr: str
     status: int
+    noise: str = ""
 
 
 def shell(body: str, *, purpose: str, timeout_seconds: float = 60.0) -> Command:
@@ -113,7 +117,7 @@ def shell(body: str, *, purpose: str, timeout_seconds: float = 60.0) -> Command:
     script = (
         "{ set +xv; } 2>/dev/null\n"
         f"headnode_main() {{\n{body}\n}}\n"
-        f"printf '{_BEGIN}\\n'\nheadnode_main </dev/null\nprintf '\\n{_END}%s\\n' \"$?\"\n"
+        f"printf '\\n{_BEGIN}\\n'\nheadnode_main </dev/null\nprintf '\\n{_END}%s\\n' \"$?\"\n"
     )
     return Command(text="/bin/bash -s", stdin=script.encode(), purpose=purpose, timeout_seconds=timeout_seconds)
 
@@ -134,7 +138,8 @@ def ask(command: Command) -> Procedure[Output]:
             raise CommandRefused(f"{command.purpose}: the host has no usable /bin/bash ({what})")
         raise UnreadableAnswer(f"{command.purpose}: the answer was cut or is no answer; the host said {what!r}")
     output, status = framed
-    return Output(stdout=output, stderr=stderr, status=status)
+    noise = text.partition(f"{_BEGIN}\n")[0].strip()
+    return Output(stdout=output, stderr=stderr, status=status, noise=noise)
 
 
 def _framed(text: str) -> tuple[str, int] | None:

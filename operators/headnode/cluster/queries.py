@@ -62,7 +62,7 @@ def queue_snapshot(jobs: Collection[AskedJob]) -> Procedure[QueueSnapshot]:
     if output.status != 0:
         raise ControllerUnavailable(f"squeue failed: {message_of(output.stderr)}")
     now, _, queue = output.stdout.partition("\n")
-    if not now.isdigit():
+    if not re.fullmatch("[0-9]{1,12}", now):
         raise UnreadableAnswer(f"asking squeue: {now[:100]!r} is no time")
     return QueueSnapshot(now=int(now), entries=parse_queue(queue, keys))
 

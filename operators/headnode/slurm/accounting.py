@@ -182,7 +182,7 @@ def _add_step(part: Part | None, fields: list[str]) -> None:
     try:
         size = parse_memory(memory)
         used = size * int(tasks or 1)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UnreadableAnswer(f"sacct's figures for step {fields[0]} can't be read: {error}") from error
     part.max_rss = max(size, part.max_rss or 0)
     part.memory_used = max(used, part.memory_used or 0)
@@ -239,7 +239,7 @@ def parse_memory(text: str) -> int:
     Raises:
         ValueError: ``text`` is no such size.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([KMGTP]?)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)([KMGTP]?)", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no size as sacct writes it")
     factor: int = 1024 ** " KMGTP".index(match[2] or " ")

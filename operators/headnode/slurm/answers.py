@@ -14,7 +14,7 @@ from headnode.slurm.commands import TAG_PREFIX
 from headnode.slurm.states import JobState, combined_state, parse_state
 
 # Long lists of pending elements are cut where SLURM_BITSTR_LEN is not honoured: ``123_[1,3,5,...``
-JOB_ID: Final = re.compile(r"(?P<base>[0-9]+)(?P<part>_(?:[0-9]+|\[[^\]]*\]?)|\+[0-9]+)?(?P<step>\..+)?")
+JOB_ID: Final = re.compile(r"(?P<base>[0-9]{1,10})(?P<part>_(?:[0-9]{1,10}|\[[^\]]*\]?)|\+[0-9]{1,10})?(?P<step>\..+)?")
 _NOT_A_REASON = frozenset({"", "None", "(null)"})
 _QUEUE_FIELDS = 7  # the last one is the reason and the working directory
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+# Slurm's own limit is 4,000,001 (MaxArraySize); what is beyond it is no array, and would fill the memory.
+_MAX_ELEMENTS: Final = 4_000_001
 _PART: Final = re.compile(r"([0-9]{1,8})(?:-([0-9]{1,8})(?::([0-9]{1,8}))?)?")
 
 
@@ -21,14 +23,19 @@ def count_elements(indexes: str) -> int | None:
 def expand_elements(indexes: str) -> set[int] | None:
     """Return the elements in ``0-9%4``, ``1,3,5-8`` or ``0-15:4``; None where it can't be told."""
     found: set[int] = set()
+    counted = 0
     for part in indexes.strip().strip("[]").partition("%")[0].split(","):
         match = _PART.fullmatch(part.strip())
         if match is None:
             return None
         first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
-        if last < first or step < 1 or last - first > 10_000_000:  # noqa: PLR2004 - more than any Slurm allows
+        if last < first or step < 1:
             return None
-        found.update(range(first, last + 1, step))
+        elements = range(first, last + 1, step)
+        counted += len(elements)
+        if counted > _MAX_ELEMENTS:
+            return None
+        found.update(elements)
     return found
 
 

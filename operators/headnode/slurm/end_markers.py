@@ -22,15 +22,19 @@ MARKER_NAME: Final = "end"
 _MARKER: Final = re.compile(r"([0-9]{1,3}) ([0-9]{1,12}) ([0-9]{1,12}) ([0-9]{1,10}) ([0-9]{1,6})")
 _SIGNALLED: Final = 128  # a shell's exit code for a command that died of signal n is 128 + n
 
-# The fields that are read follow each other in this order (scontrol's src/common/job_info ``slurm_sprint_job_info``);
-# the job's name, which may hold anything, is before them, and its comment after them.
+# The fields that are read follow each other in this order (src/api/job_info.c, ``slurm_sprint_job_info``); the job's
+# name, which may hold anything, is before them, and what else its owner may write is after them. Atomic groups keep the
+# time in proportion to the line's length.
+_HEAD: Final = re.compile(
+    r"JobId=(?P<id>[0-9]{1,10}) (?:ArrayJobId=(?P<array>[0-9]{1,10}) ArrayTaskId=(?P<element>\S+) )?"
+    r"(?:HetJobId=(?P<het>[0-9]{1,10}) HetJobOffset=(?P<offset>[0-9]{1,10}) )?"
+)
+_STATE: Final = re.compile(r" JobState=(?P<state>\S+) Reason=")
 _RECORD: Final = re.compile(
-    r"^JobId=(?P<id>[0-9]+) (?:ArrayJobId=(?P<array>[0-9]+) ArrayTaskId=(?P<element>\S+) )?.*?"
-    r"(?:HetJobId=(?P<het>[0-9]+) HetJobOffset=(?P<offset>[0-9]+) )?.*"
-    r"JobState=(?P<state>\S+) Reason=.*?ExitCode=(?P<exit>\S+) RunTime=(?P<elapsed>\S+) .*?"
-    r"SubmitTime=(?P<submit>\S+) .*?StartTime=(?P<start>\S+) EndTime=(?P<end>\S+) .*?"
-    r" NodeList=(?P<nodes>\S*) .*?NumCPUs=(?P<cpus>[0-9]+)(?:-[0-9]+)? .*?"
-    r"WorkDir=(?P<directory>/.*?) (?:StdErr|StdIn|StdOut|Power)=",
+    r"(?> JobState=(?P<state>\S+) Reason=)(?>.*? ExitCode=(?P<exit>\S+) RunTime=(?P<elapsed>\S+) )"
+    r"(?>.*?SubmitTime=(?P<submit>\S+) )(?>.*? StartTime=(?P<start>\S+) EndTime=(?P<end>\S+) )"
+    r"(?>.*? NodeList=(?P<nodes>\S*) )(?>.*? NumCPUs=(?P<cpus>[0-9]{1,9})(?:-[0-9]{1,9})? )"
+    r"(?>.*? WorkDir=(?P<directory>/.*?) (?:StdErr|StdIn|StdOut|Power)=)"
 )
 _RESOURCES: Final = re.compile(r" (?:Alloc)?TRES=(\S+)")
 
@@ -61,18 +65,23 @@ def parse_scontrol(stdout: str, keys: Mapping[str, str | None] | None = None) ->
     """
     jobs: dict[str, list[Part]] = defaultdict(list)
     for line in filter(None, stdout.split("\n")):
-        match = _RECORD.match(line)
-        if match is None:
+        head, states = _HEAD.match(line), list(_STATE.finditer(line))
+        match = _RECORD.match(line, states[-1].start()) if states else None
+        if head is None or match is None:
             raise UnreadableAnswer(f"scontrol's line {line[:200]!r} has not the form of a job")
-        job_id = match["array"] or match["het"] or match["id"]
+        job_id = head["array"] or head["het"] or head["id"]
         if is_of_key(match["directory"], (keys or {}).get(job_id)):
-            jobs[job_id].append(_scontrol_part(match))
+            part = _scontrol_part(head, match)
+            if phase_of(part.state).ended and len({state["state"] for state in states}) > 1:
+                # A name or another text of the owner's looks like a state: which one is it?
+                part.state = JobState.UNKNOWN
+            jobs[job_id].append(part)
     return jobs
 
 
-def _scontrol_part(match: re.Match[str]) -> Part:
-    exit_code, signal = parse_exit_code(match["exit"], match["id"])
-    element, offset = match["element"], match["offset"]
+def _scontrol_part(head: re.Match[str], match: re.Match[str]) -> Part:
+    exit_code, signal = parse_exit_code(match["exit"], head["id"])
+    element, offset = head["element"], head["offset"]
     resources = _RESOURCES.search(match.string, match.end("cpus"), match.start("directory"))
     suffix = f"_[{element}]" if element else f"+{offset}" if offset else None
     if element and element.isdigit():

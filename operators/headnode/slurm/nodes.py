@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -19,6 +19,7 @@ SINFO_FORMAT: Final = "PartitionName:|,Available:|,StateLong:|,Nodes:|,Gres:|,Gr
 _FREE: Final = frozenset({"idle", "idle~"})
 _GIVES_GPUS: Final = _FREE | {"mixed"}
 _GRES: Final = re.compile(r"gpu(?::(?P<type>[^:,()]+|\(null\)))?:(?P<count>[0-9]{1,9})(?:\([^()]*\))?")
+_WORD: Final = re.compile(r"(?:[^,\[\]]+|\[[^\[\]]*\])+")
 _BRACKETS: Final = re.compile(r"\[([^\[\]]*)\]")
 _RANGE: Final = re.compile(r"(?P<first>[0-9]{1,9})(?:-(?P<last>[0-9]{1,9}))?")
 MAX_NODES: Final = 200_000
@@ -112,15 +113,26 @@ def expand_nodes(text: str) -> set[str]:
     names: set[str] = set()
     if text in ("", "(null)"):
         return names
-    for word in re.split(r",(?![^\[\]]*\])", text):
+    for word in _words(text):
         literals = _BRACKETS.split(word)
-        if not word or any(mark in literal for literal in literals[::2] for mark in "[]"):
-            raise UnreadableAnswer(f"{text[:200]!r} is no list of nodes")
         choices = [_choices(part, text) if odd % 2 else [part] for odd, part in enumerate(literals)]
         if len(names) + prod(map(len, choices)) > MAX_NODES:
             raise UnreadableAnswer(f"{text[:200]!r} are more than {MAX_NODES} nodes")
         names.update("".join(parts) for parts in product(*choices))
     return names
+
+
+def _words(text: str) -> Iterator[str]:
+    """Cut at the commas that are outside of brackets."""
+    at = 0
+    while (match := _WORD.match(text, at)) is not None:
+        yield match[0]
+        at = match.end() + 1
+        if match.end() == len(text):
+            return
+        if text[match.end()] != ",":
+            break
+    raise UnreadableAnswer(f"{text[:200]!r} is no list of nodes")
 
 
 def _choices(inside: str, text: str) -> list[str]:
@@ -130,7 +142,7 @@ def _choices(inside: str, text: str) -> list[str]:
         if match is None:
             raise UnreadableAnswer(f"{text[:200]!r} is no list of nodes")
         first, last = match["first"], match["last"] or match["first"]
-        if int(last) - int(first) >= MAX_NODES:
+        if int(last) - int(first) + len(found) >= MAX_NODES:
             raise UnreadableAnswer(f"{text[:200]!r} are more than {MAX_NODES} nodes")
         found.extend(f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
     return found

@@ -160,6 +160,8 @@ _DESCRIPTIONS: Final[tuple[tuple[str, Prospect, str, str | None], ...]] = (
         "`sinfo -R` lists nodes out of order",
     ),
 )
+# Patterns take long for texts that are no reasons.
+_LONGEST: Final = 1000
 _NOT_A_REASON: Final = frozenset({"", "None", "(null)"})
 
 
@@ -171,7 +173,7 @@ def explain_reason(reason: str | None, *, job_id: str | None = None) -> PendingR
     Slurm adds details after a comma (``ReqNodeNotAvail, UnavailableNodes:n1``), and squeue's other format puts
     parentheses around it.
     """
-    text = (reason or "").strip().removeprefix("(").removesuffix(")")
+    text = (reason or "")[:_LONGEST].strip().removeprefix("(").removesuffix(")")
     if text in _NOT_A_REASON:
         return None
     found = _find(text)

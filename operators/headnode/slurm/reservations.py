@@ -37,10 +37,12 @@ def parse_reservations(stdout: str) -> list[Reservation]:
     """Return the reservations in scontrol's answer.
 
     Raises:
-        UnreadableAnswer: a line has not the fields that it must have, or its times are no epochs.
+        UnreadableAnswer: there is nothing, a line has not the fields that it must have, or its times are no epochs.
     """
     lines = [line for line in stdout.split("\n") if line.strip()]
-    return [] if lines and lines[0].startswith(_NONE) else [_reservation(line) for line in lines]
+    if not lines:
+        raise UnreadableAnswer("scontrol said nothing of reservations, not even that there are none")
+    return [] if [line.strip() for line in lines] == [_NONE] else [_reservation(line) for line in lines]
 
 
 def _reservation(line: str) -> Reservation:

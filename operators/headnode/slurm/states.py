@@ -125,7 +125,9 @@ def parse_state(word: str) -> JobState:
     sacct writes ``CANCELLED by 1000`` and cuts long words to ``CANCELLED+``; both are read. A word of a newer
     Slurm is ``JobState.UNKNOWN``, which means to keep asking, never an end.
     """
-    first = word.strip().split(" ", 1)[0]
+    first, _, by_whom = word.strip().partition(" ")
+    if by_whom and not (first.startswith("CANC") and by_whom.startswith("by ")):
+        return JobState.UNKNOWN
     if first.endswith("+"):
         matches = [state for state in JobState if state.startswith(first[:-1])]
         return matches[0] if len(matches) == 1 else JobState.UNKNOWN

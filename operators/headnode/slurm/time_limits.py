@@ -54,7 +54,9 @@ def parse_elapsed(text: str) -> float:
     Raises:
         ValueError: ``text`` is no such duration.
     """
-    match = re.fullmatch(r"(?:([0-9]+)-)?(?:([0-9]+):)?([0-9]+):([0-9]+(?:\.[0-9]+)?)", text.strip())
+    match = re.fullmatch(
+        r"(?:([0-9]{1,9})-)?(?:([0-9]{1,9}):)?([0-9]{1,9}):([0-9]{1,9}(?:\.[0-9]{1,9})?)", text.strip()
+    )
     if match is None:
         raise ValueError(f"{text!r} is no duration as sacct writes it")
     days, hours, minutes, seconds = match.groups()

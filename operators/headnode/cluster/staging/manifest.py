@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from headnode.errors import TransferRefused
+from headnode.errors import TransferRefused, UnreadableAnswer
 
 # Each file has a line in several lists that are held in memory and cross the connection.
 MAX_FILES: Final = 200_000
+_LISTED: Final = re.compile(r"(\S) ([0-7]{1,6}) ([0-9]{1,18}) (.*)", re.DOTALL)
+_HASHED: Final = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<name>.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,13 +112,21 @@ def parse_listing(listing: bytes, *, where: str) -> dict[str, Item]:
 
     Raises:
         TransferRefused: there is a device, a socket or a pipe.
+        UnreadableAnswer: it has another form.
     """
-    return dict(_parse_pairs(listing.split(b"\0"), where))
+    *words, rest = listing.split(b"\0")
+    if rest or len(words) % 2:
+        raise UnreadableAnswer(f"the list of what is in {where} was cut")
+    return dict(_parse_pairs(words, where))
 
 
 def _parse_pairs(words: list[bytes], where: str) -> Iterator[tuple[str, Item]]:
-    for head, target in zip(words[:-1:2], words[1::2], strict=True):
-        letter, mode, size, name = head.decode("utf-8", "surrogateescape").split(" ", 3)
+    for head, target in zip(words[::2], words[1::2], strict=True):
+        text = head.decode("utf-8", "surrogateescape")
+        match = _LISTED.fullmatch(text)
+        if match is None:
+            raise UnreadableAnswer(f"the line {text[:200]!r} of what is in {where} has not the form that was asked for")
+        letter, mode, size, name = match.groups()
         if letter == "f":
             yield name, Item(kind="file", size=int(size), executable=bool(int(mode, 8) & 0o100))
         elif letter == "d":
@@ -132,6 +143,13 @@ def special_file(path: str, where: str) -> TransferRefused:
 
 
 def parse_hashes(output: bytes) -> dict[str, str]:
-    """Return the hashes in the output of ``sha256sum -z``, by the names that it was given."""
-    lines = (line.decode("utf-8", "surrogateescape") for line in output.split(b"\0") if line)
-    return {line[66:]: line[:64] for line in lines}
+    """Return the hashes in the output of ``sha256sum -z``, by the names that it was given.
+
+    Raises:
+        UnreadableAnswer: it has another form.
+    """
+    *lines, rest = (line.decode("utf-8", "surrogateescape") for line in output.split(b"\0"))
+    found = [_HASHED.fullmatch(line) for line in lines]
+    if rest or None in found:
+        raise UnreadableAnswer("the list of hashes was cut or has not the form of sha256sum's")
+    return {match["name"]: match["sha256"] for match in found if match is not None}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 import shlex
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
@@ -98,16 +100,23 @@ def survey(path: str, *, work_directory: str) -> Procedure[Spot]:
     )
     output = yield from ask(shell(body, purpose=f"looking at {path!r}", timeout_seconds=_LOOK_SECONDS))
     _check(output, f"the path {path!r} can't be looked at")
-    said = dict(line.split(" ", 1) for line in output.stdout.splitlines() if " " in line)
-    return Spot(path=_text(said["path"]), home=_text(said["home"]), kind=_kind(said["kind"]), has_rsync=_yes(said))
+    said = dict(line.split(" ", 1) for line in output.stdout.split("\n") if " " in line)
+    try:
+        return Spot(
+            path=_path(said["path"]),
+            home=_path(said["home"]),
+            kind=_kind(said["kind"]),
+            has_rsync=said["rsync"] == "yes",
+        )
+    except (KeyError, ValueError) as error:
+        raise UnreadableAnswer(f"what the host says of the path {path!r} can't be read: {error!r}") from error
 
 
-def _yes(said: dict[str, str]) -> bool:
-    return said["rsync"] == "yes"
-
-
-def _text(encoded: str) -> str:
-    return base64.b64decode(encoded).rstrip(b"\0").decode("utf-8", "surrogateescape")
+def _path(encoded: str) -> str:
+    path = base64.b64decode(encoded, validate=True).rstrip(b"\0").decode("utf-8", "surrogateescape")
+    if not path.startswith("/") or "\0" in path:
+        raise ValueError(f"{path[:200]!r} is no absolute path")
+    return path
 
 
 def _kind(word: str) -> Literal["nothing", "file", "folder", "other"]:
@@ -172,7 +181,7 @@ def prepare(spot: Spot, part: str, wanted: Manifest) -> Procedure[int | None]:
     output = yield from ask(shell(body, purpose=f"preparing {part!r}", timeout_seconds=_LIST_SECONDS))
     _check(output, f"nothing can be stored beside {spot.path!r}")
     free = output.stdout.strip().rpartition("free ")[2]
-    return int(free) if free.isdecimal() else None
+    return int(free) if re.fullmatch("[0-9]{1,18}", free) else None
 
 
 def remove(part: str, names: Iterable[str]) -> Procedure[None]:
@@ -269,5 +278,5 @@ def _unpacked(output: str) -> bytes:
     encoded = output.strip()
     try:
         return gzip.decompress(base64.b64decode(encoded, validate=True)) if encoded else b""
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise UnreadableAnswer(f"a list of files arrived damaged ({error})") from error
