@@ -7,6 +7,7 @@ JOBS_VENV := .venv-jobs
 PIP_INSTALL = $(shell command -v uv >/dev/null 2>&1 && echo "uv pip install -q --python $(1)/bin/python" || echo "$(1)/bin/python -m pip install -q --disable-pip-version-check")
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server openssh-client mariadb-server rsync python3-venv
+SSH_PACKAGES := libpam-google-authenticator
 BROWSER_PACKAGES := chromium
 CHAOS_PACKAGES := faketime
 
@@ -78,7 +79,7 @@ browser:
 	@$(call INSTALL_PACKAGES,$(BROWSER_PACKAGES))
 
 faults:
-	@$(call INSTALL_PACKAGES,$(CHAOS_PACKAGES))
+	@$(call INSTALL_PACKAGES,$(CHAOS_PACKAGES) $(SSH_PACKAGES))
 
 chaos: packages faults $(VENV)/.tested  ## break a cluster and an Airflow at full length, about an hour, and print each row
 	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos

@@ -18,6 +18,9 @@ sshd has its default limits (MaxSessions 10, MaxStartups 10:30:100).
 Other clusters, without accounting, with few job ids, preemption or a wrong clock, are made with
 ``SlurmCluster.start(directory, options=ClusterOptions(...))``.
 
+Servers that let people in as sites do (certificates, codes, limits, old algorithms) are started beside it with
+``SlurmCluster.sshd(SshdOptions(...))``.
+
 To test outages use ``stop_sshd``, ``stop_slurmctld``, ``stop_slurmdbd``, ``stop_node`` and their ``start_`` twins. For
 odd answers of Slurm's commands, banners and full disks there is ``headnode.testing.faults``, and for connections that
 break ``SlurmCluster.proxy``. ``count_calls`` and ``logins`` tell what a test did to the head node.
@@ -37,14 +40,17 @@ from headnode.testing.errors import (
 )
 from headnode.testing.proxy import SshProxy
 from headnode.testing.settings import ClusterOptions
+from headnode.testing.sshd import PrivateSshd, SshdOptions
 
 __all__ = [
     "ClusterOptions",
     "DaemonFailed",
     "NotRunning",
     "PrivateClusterError",
+    "PrivateSshd",
     "ProgramsMissing",
     "SettingsError",
     "SlurmCluster",
     "SshProxy",
+    "SshdOptions",
 ]

@@ -20,6 +20,7 @@ from headnode.testing.nodes import node_processes
 from headnode.testing.programs import SYSTEM_PATH, find_programs
 from headnode.testing.proxy import SshProxy
 from headnode.testing.settings import ClusterOptions, ClusterSettings, ClusterSize, check_directory
+from headnode.testing.sshd import PrivateSshd, SshdOptions, running_sshd
 
 _LOGIN = re.compile(r"\bAccepted publickey for ")
 _CALL = re.compile(rf"^\d+\t({'|'.join(rendering.SLURM_COMMANDS)})\t", re.MULTILINE)
@@ -172,6 +173,15 @@ class SlurmCluster:
     def proxy(self) -> SshProxy:
         """Return a TCP proxy to stand before sshd, to be used as a context manager."""
         return SshProxy(host=self.host, port=self.port)
+
+    @contextlib.contextmanager
+    def sshd(self, options: SshdOptions | None = None, *, name: str = "site") -> Iterator[PrivateSshd]:
+        """Start one more sshd, configured as a site's is, to the same cluster; it ends with the block.
+
+        Those that run at the same time have different names.
+        """
+        with running_sshd(self._settings, self._table, options or SshdOptions(), name=name) as sshd:
+            yield sshd
 
     def ssh_command(self) -> list[str]:
         """Return the words of a command line that logs in."""

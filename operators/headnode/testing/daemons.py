@@ -44,23 +44,23 @@ def _daemons(settings: ClusterSettings, programs: Mapping[str, str]) -> Iterator
 
     yield daemon(
         "munged",
-        lambda: _answers(str(settings.munge_socket)),
+        lambda: answers(str(settings.munge_socket)),
         *("--foreground", "--force", f"--key-file={d}/munge/key", f"--socket={settings.munge_socket}"),
         *(f"--pid-file={d}/munge/pid", f"--log-file={d}/log/munged.log", f"--seed-file={d}/munge/seed"),
     )
     yield daemon(
         "sshd",
-        lambda: _answers((ssh_host(settings), settings.ssh_port)),
+        lambda: answers((ssh_host(settings), settings.ssh_port)),
         *("-D", "-f", f"{d}/sshd_config", "-E", f"{d}/log/sshd.log"),
     )
     if settings.options.accounting:
-        yield daemon("mariadbd", lambda: _answers(str(settings.mysql_socket)), f"--defaults-file={d}/my.cnf")
-        yield daemon("slurmdbd", lambda: _answers((settings.slurm_address, settings.slurmdbd_port)), "-D")
-    yield daemon("slurmctld", lambda: _answers((settings.slurm_address, settings.slurmctld_port)), "-D")
+        yield daemon("mariadbd", lambda: answers(str(settings.mysql_socket)), f"--defaults-file={d}/my.cnf")
+        yield daemon("slurmdbd", lambda: answers((settings.slurm_address, settings.slurmdbd_port)), "-D")
+    yield daemon("slurmctld", lambda: answers((settings.slurm_address, settings.slurmctld_port)), "-D")
     for node, port in zip(settings.size.node_names, settings.slurmd_ports, strict=True):
         yield daemon(
             f"slurmd.{node}",
-            lambda port=port: _answers((settings.slurm_address, port)),  # type: ignore[misc]
+            lambda port=port: answers((settings.slurm_address, port)),  # type: ignore[misc]
             *("-D", "-N", node, "-f", str(settings.slurm_conf)),
         )
 
@@ -131,7 +131,8 @@ def log_tail(daemon: Daemon) -> str:
     return "\n".join(parts) or f"It logged nothing in {daemon.log}."
 
 
-def _answers(address: str | tuple[str, int]) -> bool:
+def answers(address: str | tuple[str, int]) -> bool:
+    """Whether somebody listens at the address, a path or a host and port."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)

@@ -52,6 +52,11 @@ class ProcessTable:
         """All recorded daemons, dead or alive."""
         return sorted(path.stem for path in self._directory.glob("*.pid") if not path.stem.endswith(".own"))
 
+    def descendants(self, name: str) -> list[psutil.Process]:
+        """Return what the daemon has started and what that has, without itself."""
+        daemon = self._find(name)
+        return [each for each in with_descendants([daemon]) if each != daemon] if daemon else []
+
     def stop(self, *names: str) -> None:
         """End these daemons and all that descends from them, and forget their records."""
         processes = [process for name in names if (process := self._find(name))]
