@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 import shlex
 from collections.abc import Mapping
@@ -93,7 +94,7 @@ def look_at_host(work_directory: str) -> Procedure[HostSeen]:
     )
     command: Command = shell(body, purpose="looking at the host")
     output = yield from ask(command)
-    return HostSeen(said=read_words(output.stdout), noise=getattr(output, "noise", ""))
+    return HostSeen(said=read_words(output.stdout), noise=output.noise)
 
 
 def read_words(stdout: str) -> dict[str, str]:
@@ -234,9 +235,9 @@ def _readable(kibibytes: float) -> str:
 
 def _login_shell(seen: HostSeen) -> Finding:
     shell_name = seen.said.get("shell", "") or "the login shell"
-    if not seen.noise.strip():
+    if not seen.noise:
         return Finding(what="Login shell", value=f"{shell_name}, prints nothing by itself")
-    first = seen.noise.strip().split("\n")[0][:80]
+    first = seen.noise.split("\n")[0][:80]
     return warning(
         "Login shell",
         f"{shell_name} prints to the output of commands: {first!r}",
@@ -246,6 +247,8 @@ def _login_shell(seen: HostSeen) -> Finding:
 
 
 def _clock(ahead_seconds: float) -> Finding:
+    if math.isnan(ahead_seconds):
+        return warning("Clock", "unknown", "`date +%s` prints no number on the host")
     if abs(ahead_seconds) <= _CLOCK_SECONDS:
         return Finding(what="Clock", value="agrees with this machine's")
     word = "ahead of" if ahead_seconds > 0 else "behind"
