@@ -58,6 +58,7 @@ def test_logs_grow(directory):
                 LogPiece(start=0, size=0, data=b"", stream="stderr"),
             ),
             script_over=False,
+            no_result=False,
         )
     ]
     log.write_bytes(b"one\n\xff\x00two\n")
@@ -67,7 +68,10 @@ def test_logs_grow(directory):
     (directory / "end").write_text("0 1 2 3 0\n")
     [seen] = run(read_logs([FollowedLogs(directory=str(directory), offsets=(10, 8))]))
     assert [(piece.data, piece.end) for piece in seen.pieces] == [(b"", 10), (b"", 8)]
-    assert seen.script_over
+    assert (seen.script_over, seen.no_result) == (True, True)
+    (directory / "result.json").write_text("")
+    [seen] = run(read_logs([FollowedLogs(directory=str(directory), offsets=(10, 8))]))
+    assert (seen.script_over, seen.no_result) == (True, False)
 
 
 def test_another_reader_goes_on(directory):
@@ -119,7 +123,14 @@ def test_many_logs_in_one_round_trip(tmp_path):
 
 @pytest.mark.parametrize(
     "stdout",
-    ["", "-\n0 5 bG9n\n0 0 ", "-\n0 5 bG9n\n0 0 \n-\n0 5", "-\n0 5 bG9n\n" * 3, "-\nx y z\n0 0 \n-\n0 0 \n0 0 "],
+    [
+        "",
+        "-\n0 5 bG9n\n0 0 ",
+        "perhaps\n0 5 bG9n\n0 0 \n-\n0 5 bG9n\n0 0 ",
+        "-\n0 5 bG9n\n0 0 \n-\n0 5",
+        "-\n0 5 bG9n\n" * 3,
+        "-\nx y z\n0 0 \n-\n0 0 \n0 0 ",
+    ],
 )
 def test_an_answer_of_another_form_is_unreadable(stdout):
     """A piece must never be taken for that of another job."""

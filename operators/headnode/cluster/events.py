@@ -28,9 +28,10 @@ class LogSeen:
 
 @dataclass(frozen=True)
 class JobOver:
-    """The job has ended; nothing comes after this."""
+    """The job has ended; nothing comes after this. ``no_result`` is that it left none; False is unknown, too."""
 
     entry: AccountingEntry
+    no_result: bool = False
 
 
 Event = StateSeen | LogSeen | OutageBegan | OutageOver | JobOver
@@ -46,6 +47,7 @@ class Subscription:
     outages: Outages
     max_pending_seconds: float | None = None
     ended: AccountingEntry | None = None
+    no_result: bool = False
     lost: bool = False
     said: list[Event | HeadnodeError] = field(default_factory=list)
 

@@ -18,6 +18,7 @@ MAX_LOG_BYTES_PER_READ: Final = 128 * 1024
 MAX_RESULT_BYTES: Final = 256 * 1024
 STREAMS: Final[tuple[Literal["stdout", "stderr"], ...]] = ("stdout", "stderr")
 LOG_NAMES: Final = ("output.log", "error.log")
+RESULT_NAME: Final = "result.json"
 _RESULT_NAME: Final = re.compile(r"result\.(?:(?P<element>[0-9]{1,9})\.)?json")
 
 
@@ -58,14 +59,22 @@ class FollowedLogs:
 
 @dataclass(frozen=True, kw_only=True)
 class LogsSeen:
-    """The next pieces of a job's logs; ``script_over`` tells that its script has come to its end."""
+    """The next pieces of a job's logs; ``script_over`` tells that its script has come to its end.
+
+    ``no_result`` is that it came to its end and left no result; False is unknown, too.
+    """
 
     pieces: tuple[LogPiece, LogPiece]
     script_over: bool
+    no_result: bool
 
 
+_NOT_OVER: Final = "-"
+_OVER: Final = "over"
+_NO_RESULT: Final = "over-without-result"
 # One process (stat) looks at all files; only a file that has grown costs more.
-_READ: Final = r"""
+_READ: Final = (
+    r"""
 declare -A sizes
 while read -r bytes name; do sizes[$name]=$bytes; done < <(stat -c '%s %n' "${files[@]}" 2>/dev/null)
 piece() {
@@ -82,11 +91,16 @@ logs() {
     [ ! -s "$1/log_offset" ] || read -r out err < "$1/log_offset"
     out=$(number "$out") err=$(number "$err")
   elif [ "$4" = remember ]; then printf '%s %s\n' "$out" "$err" > "$1/log_offset"; fi
-  if [ -s "$1/END" ]; then echo over; else echo -; fi
+  if [ ! -s "$1/END" ]; then echo -
+  elif [ "${sizes[$1/RESULT]+there}" ]; then echo over
+  else echo over-without-result; fi
   piece "$1/output.log" "$out"
   piece "$1/error.log" "$err"
 }
-""".replace("MAXIMUM", str(MAX_LOG_BYTES_PER_READ)).replace("END", MARKER_NAME)
+""".replace("MAXIMUM", str(MAX_LOG_BYTES_PER_READ))
+    .replace("END", MARKER_NAME)
+    .replace("RESULT", RESULT_NAME)
+)
 
 
 def _script(files: Sequence[str], calls: Sequence[str]) -> str:
@@ -99,7 +113,7 @@ def read_logs(jobs: Sequence[FollowedLogs]) -> Procedure[list[LogsSeen]]:
     Raises:
         UnreadableAnswer: the answer was cut.
     """
-    files = [f"{job.directory}/{name}" for job in jobs for name in LOG_NAMES]
+    files = [f"{job.directory}/{name}" for job in jobs for name in (*LOG_NAMES, RESULT_NAME)]
     calls = []
     for job in jobs:
         out, err = job.offsets if job.offsets is not None else ("resume", "resume")
@@ -108,9 +122,13 @@ def read_logs(jobs: Sequence[FollowedLogs]) -> Procedure[list[LogsSeen]]:
     lines = [line for line in output.stdout.split("\n") if line]
     if len(lines) != 3 * len(jobs):
         raise UnreadableAnswer(f"reading logs: {len(lines)} lines came for {len(jobs)} jobs")
+    unknown = set(lines[::3]) - {_NOT_OVER, _OVER, _NO_RESULT}
+    if unknown:
+        raise UnreadableAnswer(f"reading logs: {min(unknown)[:100]!r} does not tell whether the script is over")
     return [
         LogsSeen(
-            script_over=lines[at] == "over",
+            script_over=lines[at] != _NOT_OVER,
+            no_result=lines[at] == _NO_RESULT,
             pieces=(_parse_piece(lines[at + 1], "stdout"), _parse_piece(lines[at + 2], "stderr")),
         )
         for at in range(0, len(lines), 3)

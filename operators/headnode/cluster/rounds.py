@@ -184,11 +184,12 @@ class Rounds:
                 remember=any(piece.data for piece in seen.pieces),
             )
             each.job = replace(each.job, script_over=seen.script_over)
+            each.no_result = seen.no_result
 
     def _close(self, subscription: Subscription) -> None:
         job, longest = subscription.job, subscription.max_pending_seconds
         if subscription.ended is not None:
-            subscription.put(JobOver(subscription.ended))
+            subscription.put(JobOver(subscription.ended, subscription.no_result))
         elif subscription.lost:
             subscription.put(
                 JobLost(

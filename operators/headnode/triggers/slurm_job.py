@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -41,6 +42,7 @@ class SlurmJobTrigger(SubmittingTrigger):
     :param elements: how many elements it has, 1 for a plain job, None where that can't be told
     :param policy: after which failures to submit again, as ``FailurePolicy.to_json`` gives it
     :param max_pending_seconds: how long a job may wait in the queue, None for ever
+    :param secret_env: references to the job's secrets by the names of environment variables; never their values
     :param owned: the arguments of ``SubmittingTrigger``
     """
 
@@ -57,6 +59,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         elements: int | None = None,
         policy: dict[str, Any] | None = None,
         max_pending_seconds: float | None = None,
+        secret_env: dict[str, str] | None = None,
         **owned: Any,
     ) -> None:
         super().__init__(**owned)
@@ -70,6 +73,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         self.elements = elements
         self.policy = policy
         self.max_pending_seconds = max_pending_seconds
+        self._no_result = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments, which Airflow stores while the task is deferred."""
@@ -87,6 +91,7 @@ class SlurmJobTrigger(SubmittingTrigger):
                 "elements": self.elements,
                 "policy": self.policy,
                 "max_pending_seconds": self.max_pending_seconds,
+                "secret_env": self.secret_env,
             },
         )
 
@@ -112,6 +117,7 @@ class SlurmJobTrigger(SubmittingTrigger):
             error = job_error(entry, where=settings.ssh.host, log_tail=tail, not_again=because)
             if error is None:
                 return await self._result(tracker, record.directory)
+            await self._discard_secrets(tracker, place, [record.submissions[-1].key or place.key])
             if isinstance(after, GiveUp):
                 raise error
             self.log.warning("%s", after.reason)
@@ -120,7 +126,8 @@ class SlurmJobTrigger(SubmittingTrigger):
     def _after(self, record: JobRecord, *, was_alive: bool) -> Resubmission | GiveUp:
         """Return what follows the record's last submission; ``was_alive`` tells that this try has seen its job so."""
         ends = [end_of(each) for each in record.submissions]
-        after = decide(FailurePolicy.from_json(self.policy), ends, self.requested)
+        policy = FailurePolicy.from_json(self.policy)
+        after = decide(policy, ends, self.requested, in_place_of_requeue=self.secret_env is not None)
         last = record.submissions[-1]
         if was_alive or (last.key or record.key).rpartition("-")[0] == record.key.rpartition("-")[0]:
             return after
@@ -147,6 +154,19 @@ class SlurmJobTrigger(SubmittingTrigger):
             is_array=self.is_array,
             adopt_owners=tuple(self.adopt_owners) if place.number == 1 else (),
         )
+
+    async def _completed(self, request: SubmitRequest) -> SubmitRequest:
+        if self.secret_env is None:
+            return request
+        from headnode.triggers.secrets import with_secrets  # noqa: PLC0415 - few jobs have any
+
+        return await with_secrets(request, self.secret_env)
+
+    async def _discard_secrets(self, tracker: Tracker, place: JobPlace, keys: Sequence[str]) -> None:
+        if self.secret_env is not None:
+            from headnode.triggers.secrets import discard_unread  # noqa: PLC0415
+
+            await discard_unread(tracker, place, keys, log=self.log)
 
     async def _submission(
         self,
@@ -249,7 +269,8 @@ class SlurmJobTrigger(SubmittingTrigger):
                             self.log.warning("%s The job goes on; %s is asked again until it answers.", error, service)
                         case OutageOver(seconds=seconds, service=service):
                             self.log.info("%s answers again after %.0f s", service, seconds)
-                        case JobOver(entry):
+                        case JobOver(entry, no_result):
+                            self._no_result = no_result
                             self._log_output(lines.finish())
                             self.log.info("%s", describe_usage(entry))
                             return entry, lines.tail, was_alive
@@ -272,7 +293,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         return JobPendingTooLong(f"{why}. It is cancelled")
 
     async def _result(self, tracker: Tracker, directory: str) -> Any:
-        if not self.push_result:
+        if not self.push_result or self._no_result:
             return None
         return await self._tolerantly(tracker, lambda: read_result(directory, is_array=self.is_array))
 
