@@ -1,6 +1,7 @@
 """The tracker's loop with a host that a test plays: loss, outages, and who is told what."""
 
 import asyncio
+import base64
 import contextlib
 
 import pytest
@@ -13,6 +14,12 @@ from headnode.slurm.states import JobState
 from headnode.ssh.port import Answer
 
 
+def memory_of(job_id, said="slurm_load_jobs error: Invalid job id specified\n", marker=""):
+    """Return what the host says of one ended job: scontrol's words, and the job's own end marker."""
+    own = f"headnode:marker {job_id} end {marker}\n" if marker else ""
+    return f"headnode:job {job_id} {base64.b64encode(said.encode()).decode()}\n{own}"
+
+
 class PlayedHost:
     """Answers squeue and sacct from two variables; an error in their place is raised."""
 
@@ -23,7 +30,7 @@ class PlayedHost:
         self.queue_error = ""
         self.accounting = ""
         self.accounting_error = ""
-        self.memory = "headnode:markers"
+        self.memory = memory_of(7)
         self.asked = []
         self.closed = 0
 
@@ -221,11 +228,11 @@ def test_without_accounting_slurmctld_and_the_jobs_marker_are_asked():
 
     async def play(host, _clock, tracker):
         host.accounting_error = "Slurm accounting storage is disabled"
-        host.memory = "slurm_load_jobs error: Invalid job id specified\nheadnode:markers\n7 end 3 990 995 7 0\n"
+        host.memory = memory_of(7, marker="3 990 995 7 0")
         events = tracker.follow("7", key="k", directory="/x", is_array=True, elements=1, outage_tolerance_seconds=60.0)
         entry = (await next_of(events, JobOver)).entry
         assert (entry.state, entry.exit_code, entry.source) == (JobState.FAILED, 3, "marker")
-        host.memory = "headnode:markers\n9 end 0 990 995 9 0\n"
+        host.memory = memory_of(9, marker="0 990 995 9 0")
         again = tracker.follow("9", key="k", directory="/x", is_array=True, elements=1, outage_tolerance_seconds=60.0)
         assert (await next_of(again, JobOver)).entry.state is JobState.COMPLETED
         return host.asked
@@ -237,7 +244,7 @@ def test_where_accounting_lags_for_long_the_jobs_own_marker_counts():
     """Accounting may never hear of the end: the record was lost on its way."""
 
     async def play(host, clock, tracker):
-        host.memory = "headnode:markers\n7 end 0 990 995 7 0\n"
+        host.memory = memory_of(7, marker="0 990 995 7 0")
         events = tracker.follow("7", elements=1, outage_tolerance_seconds=1e9)
         end = asyncio.create_task(next_of(events, JobOver))
         while host.asked.count("asking sacct") < 3:  # noqa: ASYNC110 - the tracker's own pace

@@ -9,18 +9,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from headnode.cluster.logs import decode_base64
 from headnode.cluster.procedures import Procedure, ask, shell
 from headnode.errors import CommandRefused, ControllerUnavailable, UnreadableAnswer
 from headnode.slurm import commands
-from headnode.slurm.accounting import AccountingEntry, parse_accounting
+from headnode.slurm.accounting import AccountingEntry, Part, parse_accounting
 from headnode.slurm.answers import QueueEntry, find_tagged, parse_queue
 from headnode.slurm.end_markers import MARKER_NAME, Marker, entry_without_accounting, parse_marker, parse_scontrol
 from headnode.slurm.refusals import message_of
 
 _NO_ACCOUNTING: Final = ("Slurm accounting storage is disabled", "accounting_storage/none")
 _UNKNOWN_JOB: Final = "Invalid job id"
-# slurmctld is asked for so many ended jobs one by one; for more than these it is asked for all jobs there are.
-_ASKED_ONE_BY_ONE: Final = 10
+# For asking for ended jobs one by one.
+_LEAST_SECONDS: Final = 60.0
+_SECONDS_FOR_EACH: Final = 0.2
 
 
 class AccountingAbsent(CommandRefused):
@@ -97,46 +99,83 @@ def without_accounting(jobs: Collection[AskedJob]) -> Procedure[dict[str, Accoun
         ControllerUnavailable: slurmctld does not answer.
         UnreadableAnswer: the answer was cut.
     """
-    keys = keys_of(jobs)
-    ids = sorted(keys, key=int)
-    asked = ids if len(ids) <= _ASKED_ONE_BY_ONE else [""]
-    lines = [f"{shlex.join(filter(None, commands.scontrol_show_job(each)))} 2>&1" for each in asked]
-    output = yield from ask(shell("\n".join([*lines, *_print_markers(jobs)]), purpose="asking for ended jobs"))
-    told, _, markers = output.stdout.partition("headnode:markers")
-    known = []
-    for line in told.split("\n"):
-        if line.startswith("JobId="):
-            known.append(line)
-        elif line.strip() and _UNKNOWN_JOB not in line and "No jobs in the system" not in line:
-            raise ControllerUnavailable(f"scontrol failed: {message_of(line)}")
-    parts = parse_scontrol("\n".join(known), keys)
-    written = _parse_markers(markers)
-    entries = {job_id: entry_without_accounting(job_id, parts.get(job_id, ()), written[job_id]) for job_id in ids}
+    ids = sorted(keys_of(jobs), key=int)
+    body = "\n".join([*(_print_record(job_id) for job_id in ids), *_print_markers(jobs)])
+    seconds = _LEAST_SECONDS + _SECONDS_FOR_EACH * len(ids)
+    output = yield from ask(shell(body, purpose="asking for ended jobs", timeout_seconds=seconds))
+    records, markers = _parse_known(output.stdout, keys_of(jobs))
+    entries = {job_id: entry_without_accounting(job_id, records[job_id], markers[job_id]) for job_id in ids}
     return {job_id: entry for job_id, entry in entries.items() if entry is not None}
 
 
+def _print_record(job_id: str) -> str:
+    # The name and the comment of anybody's job may hold lines that look like records of other jobs, so each is asked
+    # for alone, and what it says travels encoded.
+    command = shlex.join(commands.scontrol_show_job(job_id))
+    return f'printf "headnode:job {job_id} "; {command} 2>&1 | base64 -w0; echo'
+
+
 def _print_markers(jobs: Collection[AskedJob]) -> list[str]:
-    lines = ["echo headnode:markers"]
+    lines = []
     for job in jobs:
         if job.directory is not None:
             pattern = f"{shlex.quote(job.directory)}/{MARKER_NAME}"
             lines.append(
-                f'for file in {pattern} {pattern}.[0-9]*; do [ -s "$file" ] || continue;'
-                f' read -r line < "$file"; printf \'%s %s %s\\n\' {job.job_id} "${{file##*/}}" "$line"; done'
+                f'for file in {pattern} {pattern}.[0-9]*; do [ -s "$file" ] || continue; name=${{file##*/}}\n'
+                '  case "${name#*.}" in end) ;; *[!0-9]*) continue;; esac\n'
+                f'  read -r line < "$file"; printf \'headnode:marker %s %s %s\\n\' {job.job_id} "$name" "$line"; done'
             )
     return lines
 
 
-def _parse_markers(text: str) -> defaultdict[str, dict[int | None, Marker]]:
-    found: defaultdict[str, dict[int | None, Marker]] = defaultdict(dict)
-    for line in text.split("\n"):
-        job_id, _, rest = line.partition(" ")
-        name, _, content = rest.partition(" ")
-        element = name.removeprefix(f"{MARKER_NAME}.") if name != MARKER_NAME else None
-        marker = parse_marker(content)
-        if marker is not None and (element is None or (element.isascii() and element.isdigit())):
-            found[job_id][None if element is None else int(element)] = marker
-    return found
+def _parse_known(
+    stdout: str, keys: Mapping[str, str | None]
+) -> tuple[dict[str, list[Part]], defaultdict[str, dict[int | None, Marker]]]:
+    """Return what slurmctld and what the markers say of the jobs, which must all have been asked for."""
+    records: dict[str, list[Part]] = {}
+    markers: defaultdict[str, dict[int | None, Marker]] = defaultdict(dict)
+    unread: list[UnreadableAnswer] = []
+    for line in filter(None, stdout.split("\n")):
+        word, job_id, rest = [*line.split(" ", 2), "", ""][:3]
+        if word == "headnode:job" and job_id in keys and job_id not in records:
+            records[job_id] = []
+            try:
+                records[job_id] = _parse_record(job_id, rest, keys)
+            except UnreadableAnswer as error:
+                unread.append(error)
+        elif word == "headnode:marker" and job_id in keys:
+            markers[job_id].update(_parse_marker_line(rest))
+        else:
+            raise UnreadableAnswer(f"asking for ended jobs: the host said {line[:200]!r}")
+    if records.keys() != keys.keys():
+        raise UnreadableAnswer("asking for ended jobs: there is no answer for some of them")
+    if unread and len(unread) == len(keys):
+        raise unread[0]
+    # Of several jobs, one whose owner has put lines into its name must not hide the others: of it, nothing is known.
+    return records, markers
+
+
+def _parse_record(job_id: str, encoded: str, keys: Mapping[str, str | None]) -> list[Part]:
+    try:
+        told = decode_base64(encoded).decode("utf-8", "replace")
+    except ValueError as error:
+        raise UnreadableAnswer(f"asking for job {job_id}: the answer arrived damaged ({error})") from error
+    lines = [line for line in told.split("\n") if line.strip()]
+    if any(line.startswith("JobId=") for line in lines):
+        return parse_scontrol("\n".join(lines), keys).get(job_id, [])
+    unknown = any(_UNKNOWN_JOB in line or "No jobs in the system" in line for line in lines)
+    if not unknown:
+        raise ControllerUnavailable(f"scontrol failed: {message_of(told)}")
+    return []
+
+
+def _parse_marker_line(text: str) -> dict[int | None, Marker]:
+    name, _, content = text.partition(" ")
+    element = name.removeprefix(f"{MARKER_NAME}.") if name != MARKER_NAME else None
+    marker = parse_marker(content)
+    if marker is None or (element is not None and not re.fullmatch("[0-9]{1,9}", element)):
+        return {}
+    return {None if element is None else int(element): marker}
 
 
 def find_by_tag(key: str) -> Procedure[str | None]:
