@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +19,14 @@ class Command:
     stdin: bytes = field(default=b"", repr=False)
     timeout_seconds: float = 60.0
     purpose: str
+
+
+def command_line(command: Command, directory: str | None) -> str:
+    """Return the text for the login shell: with ``directory`` before the PATH of the program that it begins with.
+
+    It is the same in sh, csh and fish.
+    """
+    return command.text if directory is None else f'env PATH={shlex.quote(directory)}:"$PATH" {command.text}'
 
 
 @dataclass(frozen=True, kw_only=True)
