@@ -24,6 +24,7 @@ SPEC_FIELDS = {
     "script",
     "setup",
     "env",
+    "secret_env",
     "partition",
     "account",
     "qos",
@@ -88,6 +89,7 @@ STORED = {
             "policy",
             "max_pending_seconds",
             "adopt_owners",
+            "secret_env",
         },
     ),
     "headnode.triggers.slurm_job_start.SlurmJobStartTrigger": (

@@ -25,6 +25,7 @@ from headnode.operators.dependencies import check_dependencies, parse_operator_d
 from headnode.operators.staging import options_for
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
 from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
+from headnode.slurm.secrets import check_secret_env
 from headnode.slurm.time_limits import render_time_limit
 from headnode.templated import drop_templated, is_templated
 from headnode.triggers.ending import nothing_is_lost_in_trigger
@@ -54,6 +55,10 @@ class SlurmJobOperator(BaseOperator):
         the job's own partition, account, QOS and time limit where it gives none
     :param setup: shell lines before the command
     :param env: environment variables of the job
+    :param secret_env: environment variables whose values are secret, each a reference to where Airflow keeps it:
+        ``variable:NAME``, ``connection:CONN_ID.password`` (or ``login``, ``host``, ``uri``) or
+        ``connection:CONN_ID.extra.KEY``. The values reach the job through a file that only its user can read and that
+        it removes when it starts; they are in no script, log, XCom or record. ``docs/secrets.md`` has an example
     :param code: a folder beside the DAG file that goes with the job: up to 256 KiB when packed it travels in the
         trigger; more, up to 1 GiB, the worker puts on the cluster first, where the same content is put once
     :param depends_on: tasks of the same DAG run on whose jobs this one's depends in Slurm, so that all are queued at
@@ -103,6 +108,7 @@ class SlurmJobOperator(BaseOperator):
         components: Sequence[Mapping[str, Any]] | None = None,
         setup: str | None = None,
         env: Mapping[str, str | int | float] | None = None,
+        secret_env: Mapping[str, str] | None = None,
         code: str | None = None,
         depends_on: Any = None,
         on_out_of_memory: MoreMemory | None = None,
@@ -132,6 +138,7 @@ class SlurmJobOperator(BaseOperator):
         self.components = [dict(each) for each in components] if components else None
         self.setup = setup
         self.env = dict(env) if env else None
+        self.secret_env = dict(secret_env) if isinstance(secret_env, Mapping) else secret_env
         self.code = code
         self.outage_tolerance = outage_tolerance
         self.depends_on = depends_on
@@ -177,6 +184,8 @@ class SlurmJobOperator(BaseOperator):
         fields = {name: getattr(self, name) for name in SPEC_FIELDS}
         known, templated = drop_templated(fields)
         try:
+            if self.secret_env is not None:
+                _check_references(self.secret_env)
             self._dependencies = parse_operator_dependencies(self)
             self._policy = FailurePolicy(
                 on_out_of_memory=self.on_out_of_memory, on_timeout=self.on_timeout, on_node_fail=self.on_node_fail
@@ -270,6 +279,13 @@ class SlurmJobOperator(BaseOperator):
             self.log.info("%s", describe_cancelled(cancelled))
         finally:
             hook.transport.close()
+
+
+def _check_references(secret_env: Any) -> None:
+    try:
+        check_secret_env(secret_env, is_template=is_templated)
+    except ValueError as error:
+        raise JobSpecError("secret_env", str(error)) from None
 
 
 def _check_max_pending(value: Any) -> None:

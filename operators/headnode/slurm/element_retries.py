@@ -7,14 +7,14 @@ last. What a policy has taught (more memory) holds for all elements of the later
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headnode.slurm.accounting import ElementEnd
 from headnode.slurm.elements import describe_end, failed_elements, name_elements
 from headnode.slurm.policy import FailurePolicy
-from headnode.slurm.resubmission import End, Resubmission, decide
+from headnode.slurm.resubmission import End, GiveUp, Resubmission, decide
 from headnode.slurm.states import JobState
 
 
@@ -30,8 +30,16 @@ class Again:
 class ElementRetries:
     """Decides after each round of one try; what it is told of the rounds before decides over the next one."""
 
-    def __init__(self, policy: FailurePolicy, *, element_retries: int, requested: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        policy: FailurePolicy,
+        *,
+        element_retries: int,
+        requested: Mapping[str, Any],
+        in_place_of_requeue: bool = False,
+    ) -> None:
         self._policy = policy
+        self._in_place_of_requeue = in_place_of_requeue
         self._element_retries = element_retries
         self._requested = requested
         self._history: list[End] = []
@@ -61,7 +69,7 @@ class ElementRetries:
                 signal=end.signal,
                 memory_mebibytes=memory_mebibytes,
             )
-            verdict = decide(self._policy, [*self._history, seen], self._requested)
+            verdict = self._decide([*self._history, seen])
             resubmitted = isinstance(verdict, Resubmission)
             new.setdefault((end.state, resubmitted), seen)
             chosen = members if resubmitted else self._retried(members)
@@ -74,12 +82,15 @@ class ElementRetries:
             return None
         return Again(elements=tuple(sorted(again)), options=self._options, reason="; ".join(reasons))
 
+    def _decide(self, ends: Sequence[End]) -> Resubmission | GiveUp:
+        return decide(self._policy, ends, self._requested, in_place_of_requeue=self._in_place_of_requeue)
+
     def _learn(self, new: Mapping[tuple[JobState, bool], End]) -> None:
         """Take in how a round ended; what it taught about memory holds from now on."""
         self._history += new.values()
         for (_, resubmitted), end in new.items():
             others = [each for each in self._history if each is not end]
-            verdict = decide(self._policy, [*others, end], self._requested)
+            verdict = self._decide([*others, end])
             if resubmitted and isinstance(verdict, Resubmission):
                 self._options = verdict.options
 

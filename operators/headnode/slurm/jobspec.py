@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from headnode.errors import JobSpecError
+from headnode.slurm.secrets import check_secret_env
 from headnode.slurm.time_limits import parse_time_limit, render_time_limit
 
 # What headnode itself passes to sbatch; asking for it twice would make two answers.
@@ -144,7 +145,12 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(_count)]
 class Resources(BaseModel):
     """What is asked for the job, or for one component of it. Numbers are counts; ``memory`` is per node (``8G``)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # a traceback is no place for the values of env
+    )
 
     partition: Word | None = None
     account: Word | None = None
@@ -192,6 +198,7 @@ class JobSpec(Resources):
     script: Text | None = None
     setup: Text | None = None
     env: Annotated[dict[str, str], BeforeValidator(_environment)] = {}
+    secret_env: Annotated[dict[str, str], BeforeValidator(check_secret_env)] = {}
     components: list[Resources] = []
 
     def component_directives(self) -> list[list[tuple[str, str | None]]]:
@@ -230,6 +237,7 @@ def parse_jobspec(fields: Mapping[str, Any]) -> JobSpec:
             raise JobSpecError(name, "is empty, so that the job would do nothing")
     _refuse_doubles(fields)
     _check_components(fields)
+    _check_secrets(fields)
     try:
         return JobSpec.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
@@ -261,6 +269,20 @@ def _check_components(fields: Mapping[str, Any]) -> None:
             raise JobSpecError("components", f"component {number}: {error}") from error
         if whole := sorted(_OF_THE_WHOLE_JOB & set(each.get("sbatch_options") or {})):
             raise JobSpecError("components", f"component {number}: {whole[0]!r} is for the whole job")
+
+
+def _check_secrets(fields: Mapping[str, Any]) -> None:
+    secrets, env = fields.get("secret_env"), fields.get("env")
+    if not isinstance(secrets, Mapping) or not secrets:
+        return
+    if isinstance(env, Mapping) and (both := sorted(map(str, secrets.keys() & env.keys()))):
+        raise JobSpecError("secret_env", f"{both[0]!r} is given in env too")
+    if "requeue" in (fields.get("sbatch_options") or {}):
+        raise JobSpecError(
+            "sbatch_options",
+            "'requeue' can't be used with secret_env: a job that Slurm starts a second time has removed its secrets;"
+            " after a preemption or the end of a node it is submitted anew by itself",
+        )
 
 
 def _refuse_doubles(fields: Mapping[str, Any]) -> None:

@@ -14,6 +14,9 @@ from headnode.slurm.states import JobState, parse_state
 
 _SIGUSR1: Final = 10
 _NODE_ENDS: Final = frozenset({JobState.NODE_FAIL, JobState.BOOT_FAIL})
+# Slurm starts a job again after these, which jobs with secrets forbid it (``triggers.secrets``).
+_REQUEUED_ENDS: Final = _NODE_ENDS | {JobState.PREEMPTED}
+MOST_IN_PLACE_OF_REQUEUES: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +60,13 @@ def end_of(submission: Submission) -> End:
     )
 
 
-def decide(policy: FailurePolicy, ends: Sequence[End], requested: Mapping[str, Any]) -> Resubmission | GiveUp:
+def decide(
+    policy: FailurePolicy, ends: Sequence[End], requested: Mapping[str, Any], *, in_place_of_requeue: bool = False
+) -> Resubmission | GiveUp:
     """Return what comes after the last one of ``ends``, the failed submissions of a try in their order.
 
     ``requested`` are the options of the job by their long names, as ``JobSpec.requested`` returns them.
+    ``in_place_of_requeue`` tells that Slurm may not start the job again by itself, as it does with others.
     """
     last = ends[-1]
     if policy.on_out_of_memory is not None and last.state is JobState.OUT_OF_MEMORY:
@@ -78,6 +84,10 @@ def decide(policy: FailurePolicy, ends: Sequence[End], requested: Mapping[str, A
             return GiveUp(because=f"it was submitted again {_times(policy.on_node_fail.times)} for that already")
         known = f"without {last.nodes}" if _usable(last.nodes) else "though which node it was is not known"
         reason = f"job {last.job_id} ended as {last.state.value}; now it runs {known}"
+    elif in_place_of_requeue and last.state in _REQUEUED_ENDS and "no-requeue" not in requested:
+        if sum(end.state in _REQUEUED_ENDS for end in ends) > MOST_IN_PLACE_OF_REQUEUES:
+            return GiveUp(because=f"it was submitted again {MOST_IN_PLACE_OF_REQUEUES} times for that already")
+        reason = f"job {last.job_id} ended as {last.state.value}; in place of a requeue it is submitted again"
     else:
         return GiveUp()
     return Resubmission(options=_options(policy, ends, requested), reason=reason)

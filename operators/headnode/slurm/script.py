@@ -14,6 +14,7 @@ from headnode.errors import JobSpecError
 from headnode.slurm.arrays import count_elements
 from headnode.slurm.element_arguments import READ_ARGUMENTS
 from headnode.slurm.jobspec import JobSpec
+from headnode.slurm.secrets import read_secrets
 
 # What a job says that has written a checkpoint and wants to go on (EX_TEMPFAIL of sysexits.h).
 RUN_AGAIN: Final = 75
@@ -114,6 +115,8 @@ def render_script(spec: JobSpec, *, checkpoint: bool = False, takes_arguments: b
     if checkpoint:
         lines.append(_CHECKPOINT.rstrip("\n"))
     lines += [f"export {name}={_quoted(value)}" for name, value in sorted(spec.env.items())]
+    if spec.secret_env:
+        lines += ["", read_secrets(spec.secret_env)]
     if spec.setup:
         lines += ["", spec.setup.rstrip("\n")]
     if takes_arguments:
@@ -166,9 +169,15 @@ def author_options(spec: JobSpec) -> dict[str, str]:
     return {name or "exclude": str(value).strip("\"'") for name, value in directives}
 
 
+def array_indexes(script: str) -> str:
+    """Return what the directives of a batch script say of its array's elements, empty where they say nothing."""
+    directives = _ARRAY_DIRECTIVE.findall(_split_author_script(script)[0])
+    return str(directives[-1]).strip("\"'") if directives else ""  # of several, sbatch takes the last
+
+
 def _array_indexes(spec: JobSpec) -> str | None:
-    if spec.script and (directives := _ARRAY_DIRECTIVE.findall(_split_author_script(spec.script)[0])):
-        return str(directives[-1]).strip("\"'")  # of several, sbatch takes the last
+    if spec.script and (indexes := array_indexes(spec.script)):
+        return indexes
     return spec.sbatch_options.get("array", "") if spec.is_array else None
 
 

@@ -47,13 +47,16 @@ def failure(
     """Return the outcome of an error; ``about`` names the task and the connection in its message.
 
     ``owners`` are the task instances that may have submitted: this try's, and those whose jobs it was to take over.
+    The message holds the job's last lines, and Airflow stores it: what Airflow masks in logs is masked in it, too.
     """
+    from airflow.sdk._shared.secrets_masker import redact  # noqa: PLC0415
+
     return Outcome(
         status="failed",
         result=None,
         record=record,
         error=type(error).__name__,
-        message=f"{about}: {error}",
+        message=str(redact(f"{about}: {error}")),
         kind=getattr(error, "kind", None),
         owners=list(owners),
     )

@@ -22,6 +22,7 @@ SPEC_FIELDS: Final = (
     "script",
     "setup",
     "env",
+    "secret_env",
     "partition",
     "account",
     "qos",
@@ -116,4 +117,5 @@ def prepare_trigger(
         policy=policy.to_json() or None,
         max_pending_seconds=max_pending_seconds,
         adopt_owners=list(adopt_owners),
+        secret_env=spec.secret_env or None,
     )

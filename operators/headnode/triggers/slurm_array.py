@@ -96,7 +96,10 @@ class SlurmArrayTrigger(ArrayRoundsTrigger):
         elements, _ = parse_array(self.array)
         most = await self._max_array_size(tracker)
         retries = ElementRetries(
-            FailurePolicy.from_json(self.policy), element_retries=self.element_retries, requested=self.requested
+            FailurePolicy.from_json(self.policy),
+            element_retries=self.element_retries,
+            requested=self.requested,
+            in_place_of_requeue=self.secret_env is not None,
         )
         progress = ArrayProgress(total=len(elements), log=self.log)
         self._check_parts(plan_parts(elements, max_array_size=most), most)
@@ -106,6 +109,7 @@ class SlurmArrayTrigger(ArrayRoundsTrigger):
                 plan_parts, wanted.elements, max_array_size=most, max_running=self.max_running
             )
             runs = await self._guarded_round(tracker, settings, parts, wanted, progress)
+            await self._discard_secrets(tracker, self._place(settings), [run.submitted.key for run in runs])
             await self._take_in(tracker, runs)
             wanted = await asyncio.to_thread(
                 retries.after,

@@ -73,6 +73,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         self.elements = elements
         self.policy = policy
         self.max_pending_seconds = max_pending_seconds
+        self.secret_env = secret_env
         self._no_result = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

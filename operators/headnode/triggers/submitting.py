@@ -207,7 +207,7 @@ class SubmittingTrigger(BaseTrigger):
         """Submit (or find) the job, as soon as the jobs on which it depends are known."""
 
         async def send(options: tuple[str, ...]) -> Submitted:
-            complete = replace(request, options=(*request.options, *options))
+            complete = await self._completed(replace(request, options=(*request.options, *options)))
             return await self._tolerantly(tracker, lambda: submit(complete, settle_seconds=settings.settle_seconds))
 
         if self.depends_on is None:
@@ -225,6 +225,10 @@ class SubmittingTrigger(BaseTrigger):
         earlier = await stored_record(self._labels)
         keys = {earlier.key, *(each.key for each in earlier.submissions)} if earlier is not None else set()
         return await (send(()) if request.place.key in keys else self._dependencies.submit(send))
+
+    async def _completed(self, request: SubmitRequest) -> SubmitRequest:
+        """Return the request with what is to be had only now, when it is sent."""
+        return request
 
     async def _tolerantly(self, tracker: Tracker, procedure: Callable[[], Procedure[T]]) -> T:
         """Run a repeatable procedure, again and again while the cluster can't be asked, up to the tolerance."""
