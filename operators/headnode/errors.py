@@ -5,7 +5,7 @@
     ├ TransportError                SSH
     │ ├ HostKeyRefused
     │ ├ AuthenticationRefused
-    │ │ └ CredentialExpired
+    │ │ └ CredentialExpired*       goes on when the certificate or key is renewed
     │ ├ HostUnreachable*            refused, unresolved or silent before anything was sent
     │ ├ ConnectionLost*             broke while a command may have been running
     │ └ CommandTimedOut*
@@ -75,7 +75,9 @@ class AuthenticationRefused(TransportError):
 
 
 class CredentialExpired(AuthenticationRefused):
-    """The certificate or key is past its validity."""
+    """The certificate or key is past its validity; whoever waits goes on when it is renewed."""
+
+    retryable = True
 
 
 class HostUnreachable(TransportError):

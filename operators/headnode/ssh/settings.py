@@ -7,19 +7,19 @@ is; headnode's own extras come on top.
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headnode.errors import HeadnodeError, HostKeyRefused
+from headnode.errors import HostKeyRefused
 from headnode.ssh.budget import Budget
+from headnode.ssh.login_extras import ConnectionInvalid, JumpHost, parse_login_extras
+
+__all__ = ["ClusterSettings", "ConnectionInvalid", "JumpHost", "SSHSettings", "parse_connection"]
 
 _TRUE: Final = frozenset({"true", "1", "yes"})
 DEFAULT_WORK_DIRECTORY: Final = "~/.headnode"
-
-
-class ConnectionInvalid(HeadnodeError, ValueError):
-    """A field of the Airflow connection can't be right; the message names it and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -28,8 +28,12 @@ class SSHSettings:
 
     ``host_key`` is ``<type> <base64>`` as in a known_hosts file; without it ``known_hosts`` (or the user's own
     known_hosts file) must hold the host. ``hosts`` are all login nodes of the cluster, in the order in which they are
-    tried, ``host`` first; empty where there is only ``host``. ``budget`` None is no bound at all, for tests.
+    tried, ``host`` first; empty where there is only ``host``. ``slurm_path`` is a directory that each command's PATH
+    begins with. ``budget`` None is no bound at all, for tests.
     Times are in seconds.
+
+    With ``ssh_config`` the host is an alias in that file, and ``config_decides`` names what the connection leaves to it
+    (User, Port). ``agent_path`` is an agent's socket, or "none". docs/ssh.md says what each field does.
     """
 
     conn_id: str
@@ -41,16 +45,30 @@ class SSHSettings:
     key_file: str | None = None
     private_key: str | None = None
     private_key_passphrase: str | None = None
+    certificate_file: str | None = None
+    certificate: str | None = None
+    agent_path: str | None = None
+    identities_only: bool = False
+    totp_secret: str | None = None
+    totp_period_seconds: int = 30
+    credential_command: tuple[str, ...] = ()
+    credential_command_seconds: float = 120.0
+    ssh_config: str | None = None
+    config_decides: tuple[str, ...] = ()
+    control_path: str | None = None
+    jump: tuple[JumpHost, ...] = ()
     host_key: str | None = None
     known_hosts: str | None = None
     host_proxy_cmd: str | None = None
     look_for_keys: bool = True
     compress: bool = True
     ciphers: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
     disabled_algorithms: tuple[tuple[str, tuple[str, ...]], ...] = ()
     connect_timeout_seconds: float = 30.0
     keepalive_seconds: float = 30.0
     max_sessions: int = 8
+    slurm_path: str | None = None
     budget: Budget | None = None
 
     def __repr__(self) -> str:
@@ -72,6 +90,7 @@ class ClusterSettings:
     settle_seconds: float = 20.0
     lost_after_seconds: float = 600.0
     account: str | None = None
+    site: str | None = None
 
 
 def parse_connection(
@@ -116,11 +135,14 @@ def parse_connection(
         host_proxy_cmd=extra.get("host_proxy_cmd") or None,
         look_for_keys=str(extra.get("look_for_keys", True)).lower() in _TRUE,
         compress=str(extra.get("compress", True)).lower() in _TRUE,
-        ciphers=tuple(extra.get("ciphers") or ()),
+        ciphers=_names(extra.get("ciphers")),
         disabled_algorithms=_disabled_algorithms(conn_id, extra.get("disabled_algorithms")),
         connect_timeout_seconds=number.positive("conn_timeout", 30.0),
         max_sessions=number.whole("max_sessions", SSHSettings.max_sessions),
+        slurm_path=_slurm_path(conn_id, extra.get("slurm_path")),
         budget=_budget(number, budget_directory, triggerers),
+        config_decides=tuple(name for name, given in (("User", login), ("Port", port)) if not given),
+        **parse_login_extras(conn_id, extra),
     )
     slowest = number.positive("poll_max_seconds", 60.0)
     fastest = number.positive("poll_seconds", min(10.0, slowest))
@@ -132,6 +154,7 @@ def parse_connection(
         settle_seconds=number.positive("settle_seconds", 20.0),
         lost_after_seconds=number.positive("lost_after_seconds", 600.0),
         account=extra.get("account") or None,
+        site=extra.get("site") or None,
     )
 
 
@@ -168,6 +191,10 @@ def _host_key(conn_id: str, text: Any) -> str | None:
     return " ".join(words[:2])
 
 
+def _names(given: Any) -> tuple[str, ...]:
+    return tuple(given.replace(",", " ").split()) if isinstance(given, str) else tuple(given or ())
+
+
 _HOST_KEY_TYPES: Final = frozenset(
     {"ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"}
 )
@@ -196,6 +223,17 @@ def _work_directory(conn_id: str, text: str) -> str:
             " backslashes nor newlines, because Slurm reads these in file names"
         )
     return text.rstrip("/")
+
+
+def _slurm_path(conn_id: str, given: Any) -> str | None:
+    if not given:
+        return None
+    if not isinstance(given, str) or not re.fullmatch(r"/[A-Za-z0-9._/+@-]*", given):
+        raise ConnectionInvalid(
+            f"connection {conn_id!r}: slurm_path must be the one directory that holds Slurm's commands, such as"
+            f" '/opt/slurm/bin', not {given!r}"
+        )
+    return given
 
 
 def _budget(number: _Numbers, directory: str | None, triggerers: int) -> Budget:
