@@ -7,8 +7,10 @@ import time
 import asyncssh
 import pytest
 
-from headnode.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable
+from headnode.errors import AuthenticationRefused, HostKeyRefused
+from headnode.hooks.paramiko_transport import ParamikoTransport
 from headnode.ssh.asyncssh_transport import AsyncSSHTransport
+from headnode.ssh.budget import Budget
 
 pytestmark = pytest.mark.cluster
 
@@ -42,13 +44,14 @@ def test_commands_at_once_share_a_login(settings, command, slurm_cluster):
 
 @pytest.mark.parametrize("reason", ["key", "host key"])
 def test_a_refusal_is_not_provoked_again(settings, command, slurm_cluster, tmp_path, reason):
-    """Sites ban hosts that go on failing: within the pause no second connection is opened."""
+    """Sites ban hosts that go on failing: within the pause no second connection is opened, by nobody."""
     strange = asyncssh.generate_private_key("ssh-ed25519")
     if reason == "key":
         strange.write_private_key(tmp_path / "key")
         changed, error = settings(key_file=str(tmp_path / "key")), AuthenticationRefused
     else:
         changed, error = settings(host_key=strange.export_public_key().decode().strip()), HostKeyRefused
+    changed = dataclasses.replace(changed, budget=Budget(directory=str(tmp_path / "budget")))
     transport = AsyncSSHTransport(changed)
     before = attempts(slurm_cluster)
 
@@ -58,6 +61,8 @@ def test_a_refusal_is_not_provoked_again(settings, command, slurm_cluster, tmp_p
                 await transport.run(command("true"))
 
     asyncio.run(closing(transport, three_times()))
+    with pytest.raises(error, match="Refused once since"):
+        ParamikoTransport(changed).run(command("true"))
     assert attempts(slurm_cluster) == before + 1
 
 
@@ -75,20 +80,15 @@ def test_a_repaired_connection_is_tried_at_once(settings, command):
 
 
 def test_more_sessions_than_the_host_allows(settings, command):
-    """Sshd refuses the eleventh: nothing was sent, and the other commands go on."""
+    """Sshd refuses the eleventh: it is waited out, and all commands run over one login."""
     transport = AsyncSSHTransport(dataclasses.replace(settings(), max_sessions=12))
 
     async def twelve():
-        return await asyncio.gather(
-            *(transport.run(command("sleep 2; echo done")) for _ in range(12)), return_exceptions=True
-        )
+        return await asyncio.gather(*(transport.run(command("sleep 1; echo done")) for _ in range(12)))
 
     answers = asyncio.run(closing(transport, twelve()))
-    refused = [answer for answer in answers if isinstance(answer, Exception)]
-    assert len(refused) == 2
-    assert all(isinstance(error, HostUnreachable) for error in refused)
-    assert all("opened no further session" in str(error) for error in refused)
-    assert [answer.stdout for answer in answers if answer not in refused] == [b"done\n"] * 10
+    assert [answer.stdout for answer in answers] == [b"done\n"] * 12
+    assert transport.logins == 1
 
 
 def test_a_closed_connection_opens_again(settings, command):

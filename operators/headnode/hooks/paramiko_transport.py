@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,23 +15,31 @@ from airflow.sdk.exceptions import AirflowException
 from paramiko.hostkeys import HostKeyEntry
 
 from headnode.errors import AuthenticationRefused, CommandTimedOut, ConnectionLost, HostKeyRefused, HostUnreachable
-from headnode.ssh.port import Answer, Command
+from headnode.ssh.failover import CurrentHost, closed_to_all, refusal
+from headnode.ssh.login import in_flight, log_in
+from headnode.ssh.port import Answer, Command, command_line
+from headnode.ssh.sessions import next_pause
 from headnode.ssh.settings import SSHSettings
 
+_LOG: Final = logging.getLogger("headnode.ssh")
 _CHUNK: Final = 32 * 1024
 
 
 class ParamikoTransport:
     """A connection that is opened at the first command and opened again after it broke."""
 
-    def __init__(self, settings: SSHSettings) -> None:
+    def __init__(self, settings: SSHSettings, *, forced: bool = False) -> None:
+        """Take the settings; ``forced`` offers also credentials that were refused before: a person has asked for it."""
         self.settings = settings
+        self.logins = 0
+        self._forced = forced
+        self._at = settings  # those of the host where the connection leads
         self._client: paramiko.SSHClient | None = None
 
     @property
     def host(self) -> str:
         """The host's name, for messages."""
-        return self.settings.host
+        return self._at.host
 
     def run(self, command: Command) -> Answer:
         """Run one command to its end.
@@ -41,12 +50,18 @@ class ParamikoTransport:
         where = f"{command.purpose} on {self.host}"
         client = self._connected()
         try:
-            return _run_on(client, command)
+            with in_flight(self._at):
+                answer = _run_on(client, command, where, command_line(command, self.settings.slurm_path))
         except TimeoutError as error:
             raise CommandTimedOut(f"{where}: no answer within {command.timeout_seconds:g} s") from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
             raise ConnectionLost(f"{where}: the SSH connection broke ({error})") from error
+        if (said := closed_to_all(answer)) is not None:
+            self.close()
+            CurrentHost(self.settings).fails(self.host)
+            raise HostUnreachable(f"{where}: the host lets nobody in at present: {said!r}")
+        return answer
 
     def client(self) -> paramiko.SSHClient:
         """Return the open connection itself, for files and streams, which the port does not know.
@@ -67,10 +82,14 @@ class ParamikoTransport:
             transport = self._client.get_transport()
             if transport is not None and transport.is_active():
                 return self._client
-        settings = self.settings
+        self._client = log_in(self.settings, self._login, forced=self._forced)
+        self.logins += 1
+        return self._client
+
+    def _login(self, settings: SSHSettings) -> paramiko.SSHClient:
         where = f"{settings.username}@{settings.host}:{settings.port} (connection {settings.conn_id!r})"
         try:
-            self._client = _hook(settings).get_conn()
+            client = _hook(settings).get_conn()
         except FileNotFoundError as error:
             raise AuthenticationRefused(
                 f"no login at {where}: the file {error.filename!r} that the connection names is not on this machine"
@@ -81,22 +100,24 @@ class ParamikoTransport:
             ) from error
         except (paramiko.BadHostKeyException, paramiko.SSHException) as error:
             if isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException):
-                raise AuthenticationRefused(f"{where} refused the login: {error}. Check user name and key.") from error
+                raise refusal(where, str(error), "") from error
             if isinstance(error, paramiko.BadHostKeyException) or "not found in known_hosts" in str(error):
                 raise _host_key_refused(settings, str(error)) from error
             raise HostUnreachable(f"{where} can't be reached: {error}") from error
         except (OSError, EOFError) as error:
             raise HostUnreachable(f"{where} can't be reached: {error}") from error
-        self._check_host_key(self._client)
-        return self._client
+        _check_host_key(settings, client)
+        self._at = settings
+        return client
 
-    def _check_host_key(self, client: paramiko.SSHClient) -> None:
-        """Hold the host to the connection's own key: paramiko asks the user's known_hosts file first."""
-        expected = _known_host_keys(self.settings)
-        transport = client.get_transport()
-        if expected and (transport is None or transport.get_remote_server_key() not in expected):
-            self.close()
-            raise _host_key_refused(self.settings, "it is not the key that the connection names")
+
+def _check_host_key(settings: SSHSettings, client: paramiko.SSHClient) -> None:
+    """Hold the host to the connection's own key: paramiko asks the user's known_hosts file first."""
+    expected = _known_host_keys(settings)
+    transport = client.get_transport()
+    if expected and (transport is None or transport.get_remote_server_key() not in expected):
+        client.close()
+        raise _host_key_refused(settings, "it is not the key that the connection names")
 
 
 def _host_key_refused(settings: SSHSettings, problem: str) -> HostKeyRefused:
@@ -155,16 +176,37 @@ def _known_host_keys(settings: SSHSettings) -> list[paramiko.PKey]:
     return []
 
 
-def _run_on(client: paramiko.SSHClient, command: Command) -> Answer:
+def open_session(client: paramiko.SSHClient, where: str, timeout_seconds: float) -> paramiko.Channel:
+    """Open a session; where the host opens no more of them at a time (MaxSessions), wait until others have ended.
+
+    Raises:
+        HostUnreachable: it opened none in time; nothing was sent.
+        paramiko.SSHException: the connection broke.
+    """
     transport = client.get_transport()
     if transport is None:
         raise paramiko.SSHException("the connection is closed")
+    began, pause = time.monotonic(), 0.0
+    while True:
+        try:
+            return transport.open_session(timeout=timeout_seconds)
+        except paramiko.ChannelException as error:
+            refused = f"{where}: the host opened no further session ({error.text})"
+            if time.monotonic() > began + timeout_seconds:
+                raise HostUnreachable(refused) from error
+        if pause:
+            _LOG.info("waiting for a session: %s", refused)
+        pause = next_pause(pause)
+        time.sleep(pause)
+
+
+def _run_on(client: paramiko.SSHClient, command: Command, where: str, line: str) -> Answer:
+    channel = open_session(client, where, command.timeout_seconds)
     deadline = time.monotonic() + command.timeout_seconds
-    channel = transport.open_session(timeout=command.timeout_seconds)
     # Both streams are read while standard input is sent: a command that fills one of them waits until it is read.
     with ThreadPoolExecutor(2, thread_name_prefix="headnode-ssh") as readers:
         try:
-            channel.exec_command(command.text.encode())
+            channel.exec_command(line.encode())
             stdout, stderr = (readers.submit(_read, receive) for receive in (channel.recv, channel.recv_stderr))
             _send(channel, command.stdin, deadline)
             if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):

@@ -7,7 +7,9 @@ triggerer, which all triggers share, would stand still.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,16 +19,17 @@ from headnode.errors import (
     ConnectionLost,
     HostKeyRefused,
     HostUnreachable,
-    TransportError,
 )
-from headnode.ssh.port import Answer, Command
+from headnode.ssh.failover import CHECK_CREDENTIALS, CurrentHost, closed_to_all, refusal
+from headnode.ssh.login import ain_flight, alog_in
+from headnode.ssh.port import Answer, Command, command_line
+from headnode.ssh.sessions import Sessions, next_pause
 from headnode.ssh.settings import SSHSettings
 
 if TYPE_CHECKING:
     import asyncssh
 
-# A refused login is not tried again for this long: sites ban hosts that go on failing.
-REFUSAL_PAUSE_SECONDS: Final = 60.0
+_LOG: Final = logging.getLogger("headnode.ssh")
 
 
 def _load_asyncssh() -> None:
@@ -39,28 +42,45 @@ def _load_asyncssh() -> None:
 class AsyncSSHTransport:
     """A connection that is opened at the first command and opened again after it broke."""
 
-    def __init__(self, settings: SSHSettings) -> None:
+    def __init__(self, settings: SSHSettings, *, forced: bool = False) -> None:
+        """Take the settings; ``forced`` offers also credentials that were refused before: a person has asked for it."""
         self.settings = settings
         self.logins = 0
+        self._forced = forced
+        self._at = settings  # those of the host where the connection leads
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._connecting = asyncio.Lock()
-        self._sessions = asyncio.Semaphore(settings.max_sessions)
-        self._refusal: tuple[float, TransportError] | None = None
+        self._logging_in: asyncio.Task[None] | None = None
+        self._waits_for: str | None = None
+        self._sessions = Sessions(settings.max_sessions)
 
     @property
     def host(self) -> str:
         """The host's name, for messages."""
-        return self.settings.host
+        return self._at.host
 
     async def run(self, command: Command) -> Answer:
         """Run one command to its end; see ``Transport.run``."""
-        async with self._sessions:
-            connection = await self._connected()
-            return await self._run_on(connection, command)
+        began, pause = time.monotonic(), 0.0
+        while True:
+            async with self._sessions.one():
+                connection = await self._connected()
+                try:
+                    async with ain_flight(self._at):
+                        return await self._run_on(connection, command)
+                except _SessionRefused as refusal:
+                    # Nothing was sent. The first time it may be that a session which has ended still counts.
+                    if pause and not self._sessions.refused() and time.monotonic() > began + command.timeout_seconds:
+                        raise
+                    if pause:
+                        _LOG.info("waiting for a session: %s", refusal)
+            pause = next_pause(pause)
+            await asyncio.sleep(pause)
 
     async def close(self) -> None:
         """Close the connection, if one is open."""
         connection, self._connection = self._connection, None
+        if self._logging_in is not None:
+            self._logging_in.cancel()
         if connection is not None:
             connection.close()
             await connection.wait_closed()
@@ -71,19 +91,31 @@ class AsyncSSHTransport:
         where = f"{command.purpose} on {self.host}"
         try:
             done = await asyncio.wait_for(
-                connection.run(command.text, input=command.stdin, encoding=None, check=False), command.timeout_seconds
+                connection.run(
+                    command_line(command, self.settings.slurm_path), input=command.stdin, encoding=None, check=False
+                ),
+                command.timeout_seconds,
             )
         except TimeoutError as error:
             raise CommandTimedOut(f"{where}: no answer within {command.timeout_seconds:g} s") from error
         except asyncssh.ChannelOpenError as error:
-            raise HostUnreachable(f"{where}: the host opened no further session ({error.reason})") from error
+            # The same class tells of a request that may have arrived, and of a connection that broke.
+            if connection.is_closed() or error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+                self._forget(connection)
+                raise ConnectionLost(f"{where}: the SSH connection broke ({error.reason})") from error
+            raise _SessionRefused(f"{where}: the host opened no further session ({error.reason})") from error
         except (asyncssh.Error, OSError) as error:
             self._forget(connection)
             raise ConnectionLost(f"{where}: the SSH connection broke ({error})") from error
         if done.exit_status is None or done.exit_signal is not None:
             self._forget(connection)
             raise ConnectionLost(f"{where}: the SSH connection ended before the command did")
-        return Answer(stdout=_bytes(done.stdout), stderr=_bytes(done.stderr), exit_status=done.exit_status)
+        answer = Answer(stdout=_bytes(done.stdout), stderr=_bytes(done.stderr), exit_status=done.exit_status)
+        if (said := closed_to_all(answer)) is not None:
+            self._forget(connection)
+            await asyncio.to_thread(CurrentHost(self.settings).fails, self.host)
+            raise HostUnreachable(f"{where}: the host lets nobody in at present: {said!r}")
+        return answer
 
     def _forget(self, connection: asyncssh.SSHClientConnection) -> None:
         if self._connection is connection:
@@ -91,30 +123,43 @@ class AsyncSSHTransport:
         connection.abort()
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
-        async with self._connecting:
-            if self._connection is not None and not self._connection.is_closed():
-                return self._connection
-            if self._refusal is not None and time.monotonic() < self._refusal[0]:
-                raise self._refusal[1]
-            try:
-                self._connection = await self._login()
-            except (AuthenticationRefused, HostKeyRefused) as refusal:
-                self._refusal = (time.monotonic() + REFUSAL_PAUSE_SECONDS, refusal)
-                raise
-            self.logins += 1
-            self._refusal = None
-            return self._connection
+        """Return the connection; a login is made once for all who wait, and goes on when one of them is cancelled."""
+        said = None
+        while self._connection is None or self._connection.is_closed():
+            if self._logging_in is None:
+                self._logging_in = asyncio.create_task(self._log_in(), name=f"headnode logs in at {self.host}")
+            login = self._logging_in
+            await asyncio.wait({login}, timeout=1.0)
+            if self._waits_for not in (None, said):
+                said = self._waits_for
+                _LOG.info(said)
+            if login.done():
+                await login
+        return self._connection
 
-    async def _login(self) -> asyncssh.SSHClientConnection:
+    async def _log_in(self) -> None:
+        try:
+            self._connection = await alog_in(self.settings, self._login, forced=self._forced, say=self._wait_for)
+            self.logins += 1
+            self._sessions.renewed()
+        finally:
+            self._logging_in = self._waits_for = None
+
+    def _wait_for(self, reason: str) -> None:
+        self._waits_for = reason
+
+    async def _login(self, settings: SSHSettings) -> asyncssh.SSHClientConnection:
         await asyncio.to_thread(_load_asyncssh)
         import asyncssh  # noqa: PLC0415
 
-        settings = self.settings
+        banners: list[str] = []
         where = f"{settings.username}@{settings.host}:{settings.port} (connection {settings.conn_id!r})"
         try:
             async with asyncio.timeout(settings.connect_timeout_seconds):
                 options = await asyncio.to_thread(_connect_options, settings)  # reads and decrypts keys
-                return await asyncssh.connect(**options)
+                connection = await asyncssh.connect(**options, client_factory=_listening_client(banners))
+            self._at = settings
+            return connection  # noqa: TRY300 - the errors below are those of connecting
         except asyncssh.HostKeyNotVerifiable as error:
             raise HostKeyRefused(
                 f"the host key of {where} is not the known one, or none is known: {error.reason}."
@@ -122,11 +167,10 @@ class AsyncSSHTransport:
                 " site publishes, then put '<type> <key>' into the connection's host_key extra, or the line into"
                 " ~/.ssh/known_hosts of the user who runs Airflow."
             ) from error
-        except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-            raise AuthenticationRefused(
-                f"{where} refused the login: {error}. Check the user name and the key (key_file or private_key, and"
-                " its passphrase) in the Airflow connection, and that the site knows the public key."
-            ) from error
+        except asyncssh.PermissionDenied as error:
+            raise refusal(where, str(error), "".join(banners)) from error
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+            raise AuthenticationRefused(f"no login at {where}: {error}. {CHECK_CREDENTIALS}") from error
         except FileNotFoundError as error:
             raise AuthenticationRefused(
                 f"no login at {where}: the file {error.filename!r} that the connection names is not on this machine"
@@ -136,6 +180,21 @@ class AsyncSSHTransport:
                 f"{where} can't be reached: {error or type(error).__name__}. Check Host and Port of the Airflow"
                 " connection, and whether the login node is up."
             ) from error
+
+
+class _SessionRefused(HostUnreachable):
+    """The host opened no session for the command; nothing was sent."""
+
+
+def _listening_client(banners: list[str]) -> Callable[[], asyncssh.SSHClient]:
+    """Return what makes asyncssh keep what the host says before it lets anybody in."""
+    import asyncssh  # noqa: PLC0415
+
+    class Listening(asyncssh.SSHClient):
+        def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002 - asyncssh's
+            banners.append(msg)
+
+    return Listening
 
 
 # paramiko's words for kinds of algorithms, and asyncssh's options for them.

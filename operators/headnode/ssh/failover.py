@@ -7,8 +7,9 @@ import hashlib
 import re
 from typing import Final
 
-from headnode.errors import HostUnreachable
+from headnode.errors import AuthenticationRefused, HostUnreachable, TransportError
 from headnode.ssh.ledger import HostLedger
+from headnode.ssh.port import Answer
 from headnode.ssh.settings import SSHSettings
 
 # What login nodes say that are closed for a while, and that have nothing against the credentials: shutdown(8) and
@@ -23,9 +24,40 @@ _CLOSED: Final = re.compile(
 )
 
 
+# With this status sshd ends every session while nologin(5) lets nobody in but root (session.c, do_nologin).
+_NOLOGIN_STATUS: Final = 254
+CHECK_CREDENTIALS: Final = (
+    "Check the user name and the key (key_file or private_key, and its passphrase) in the Airflow connection, and that"
+    " the site knows the public key."
+)
+
+
 def says_closed(text: str) -> bool:
     """Whether a login node's words mean that it is closed at present, to everybody."""
     return _CLOSED.search(" ".join(text.split())) is not None
+
+
+def closed_to_all(answer: Answer) -> str | None:
+    """Return what the host said in place of running a command, where it lets nobody in at present."""
+    if answer.exit_status != _NOLOGIN_STATUS or answer.stdout:
+        return None
+    said = answer.stderr.decode("utf-8", "replace").strip()[-300:]
+    return said if says_closed(said) else None
+
+
+def refusal(where: str, error: str, banner: str) -> TransportError:
+    """Return the error for a login that the host refused, after it had shown the banner.
+
+    With the banner of a closed host it is no matter of the credentials: pam_nologin(8) refuses the right ones, too.
+    """
+    refused: AuthenticationRefused | HostUnreachable
+    said = " ".join(banner.split())
+    if says_closed(said):
+        refused = HostUnreachable(f"{where} lets nobody in at present: {said[-300:]!r} ({error}).")
+    else:
+        refused = AuthenticationRefused(f"{where} refused the login: {error}. {CHECK_CREDENTIALS}")
+    refused.by_host = True
+    return refused
 
 
 def in_order(hosts: tuple[str, ...], current: str | None) -> tuple[str, ...]:
@@ -63,8 +95,15 @@ class CurrentHost:
 
     def works(self, host: str) -> None:
         """Note that the host took a login."""
-        if len(self._hosts) == 1 or self._read() == host:
-            return
+        if len(self._hosts) > 1 and self._read() != host:
+            self._write(host)
+
+    def fails(self, host: str) -> None:
+        """Note that the host took a login, but is of no use: the next one's turn has come."""
+        if len(self._hosts) > 1 and self.hosts()[0] == host:
+            self._write(in_order(self._hosts, host)[1])
+
+    def _write(self, host: str) -> None:
         _HERE[self._key] = host
         if self._budget is not None:
             ledger = self._ledger()

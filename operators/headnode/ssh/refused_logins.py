@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -123,12 +124,8 @@ def _minutes(seconds: float) -> str:
 def digest_of(settings: SSHSettings) -> str:
     """Return a digest of all that a login would offer: the connection, the files that it names, the agent's keys."""
     offered = hashlib.sha256()
-    fields = {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings)}
-    for name, value in sorted(fields.items()):
-        if name != "budget":
-            offered.update(f"{name}={value!r}\n".encode())
-            for text in value if isinstance(value, tuple) else [value]:
-                offered.update(_content(text))
+    for text in _texts(dataclasses.replace(settings, budget=None)):
+        offered.update(f"{text!r}\n".encode() + _content(text))
     if settings.key_file is not None:
         offered.update(_content(f"{settings.key_file}-cert.pub"))
     elif settings.private_key is None and settings.look_for_keys:
@@ -139,9 +136,22 @@ def digest_of(settings: SSHSettings) -> str:
     return hashlib.scrypt(offered.digest(), salt=settings.host.encode(), n=2**12, r=8, p=1).hex()
 
 
-def _content(text: Any) -> bytes:
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all that a field holds, within whatever it is."""
+    if dataclasses.is_dataclass(value):
+        for each in dataclasses.fields(value):
+            yield f"{each.name}="
+            yield from _texts(getattr(value, each.name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _texts(item)
+    else:
+        yield str(value)
+
+
+def _content(text: str) -> bytes:
     """Return a digest of the file's content where the text names one."""
-    if not isinstance(text, str) or not text.startswith(("/", "~", ".")) or "\n" in text or "\0" in text:
+    if not text.startswith(("/", "~", ".")) or "\n" in text or "\0" in text:
         return b""
     try:
         with Path(text).expanduser().open("rb") as file:
