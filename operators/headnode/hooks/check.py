@@ -18,7 +18,7 @@ from headnode.cluster.procedures import drive
 from headnode.errors import HeadnodeError, HostKeyRefused, HostUnreachable, TransportError
 from headnode.hooks.connection import load_settings
 from headnode.ssh.asyncssh_transport import AsyncSSHTransport
-from headnode.ssh.host_keys import host_key_news
+from headnode.ssh.host_keys import fingerprint, host_key_news
 from headnode.ssh.port import Answer, Command
 from headnode.ssh.settings import ClusterSettings, ConnectionInvalid, SSHSettings
 
@@ -60,11 +60,12 @@ def _unusable(conn_id: str, error: HeadnodeError) -> Finding:
 
 
 async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
-    transport = AsyncSSHTransport(settings.ssh)
+    transport = AsyncSSHTransport(settings.ssh, forced=True)  # the one who asks wants to know now
     entrance = _describe(settings.ssh)
     try:
         on_progress(f"logging in to {entrance}")
         findings = await drive(check_cluster(settings, clock=time.time), _Telling(transport, on_progress))
+        key = _known_key(transport)
     except HostKeyRefused as refusal:
         on_progress(f"asking {settings.ssh.host} for its host key")
         return await _host_key(settings.ssh, refusal)
@@ -74,7 +75,15 @@ async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
         return [Finding(what="Login", value=entrance), wrong("Answers", str(error))]
     finally:
         await transport.close()
-    return [Finding(what="Login", value=entrance), *findings]
+    site = [Finding(what="Site", value=settings.site)] if settings.site else []
+    return [*site, Finding(what="Login", value=entrance), *key, *findings, *_budget(settings.ssh)]
+
+
+def _known_key(transport: AsyncSSHTransport) -> list[Finding]:
+    if transport.host_key is None:
+        return []
+    value = f"{transport.host_key.split()[0]} {fingerprint(transport.host_key)}"
+    return [Finding(what="Host key", value=value)]
 
 
 async def _host_key(settings: SSHSettings, refusal: HostKeyRefused) -> list[Finding]:
@@ -86,7 +95,20 @@ async def _host_key(settings: SSHSettings, refusal: HostKeyRefused) -> list[Find
 
 
 def _describe(settings: SSHSettings) -> str:
-    return f"{settings.username}@{settings.host}:{settings.port}"
+    hops = ", ".join(f"{hop.host}:{hop.port}" for hop in settings.jump)
+    through = f" through {hops}" if hops else " through a proxy command" if settings.host_proxy_cmd else ""
+    return f"{settings.username}@{settings.host}:{settings.port}{through}"
+
+
+def _budget(settings: SSHSettings) -> list[Finding]:
+    budget = settings.budget
+    if budget is None:
+        return []
+    value = (
+        f"from this machine up to {budget.logins_per_minute:g} logins a minute and {budget.commands_in_flight} commands"
+        f" at a time, {settings.max_sessions} over one login"
+    )
+    return [Finding(what="Budget", value=value)]
 
 
 class _Telling:

@@ -58,6 +58,12 @@ class AsyncSSHTransport:
         """The host's name, for messages."""
         return self._at.host
 
+    @property
+    def host_key(self) -> str | None:
+        """The key by which the host of the open connection is known, ``<type> <base64>``; None where that is unknown."""
+        key = self._connection.get_server_host_key() if self._connection is not None else None
+        return " ".join(key.export_public_key().decode().split()[:2]) if key is not None else None
+
     async def run(self, command: Command) -> Answer:
         """Run one command to its end; see ``Transport.run``."""
         began, pause = time.monotonic(), 0.0
