@@ -10,8 +10,16 @@ _SECRET = {"type": ["string", "null"], "format": "password"}
 # A password field is one line and would drop the line breaks of a key. Airflow masks what it shows by the name.
 _KEY = {"type": ["string", "null"], "format": "multiline"}
 _NUMBER = {"type": ["integer", "null"], "minimum": 1}
+_POSITIVE = {"type": ["number", "null"], "minimum": 0.1}
 
+# In the order of the form: the way in, the host's identity, the cluster, politeness.
 _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "hosts": {
+        "label": "More login nodes",
+        "schema": _TEXT,
+        "description": "Tried in this order when the login node above is down, with the same user and key: "
+        "'login2.example.org, login3.example.org'.",
+    },
     "key_file": {
         "label": "Key file",
         "schema": _TEXT,
@@ -25,42 +33,102 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "private_key_passphrase": {
         "label": "Passphrase of the private key",
         "schema": _SECRET,
+        "description": "Where the key has one.",
+    },
+    "certificate_file": {
+        "label": "Certificate file",
+        "schema": _TEXT,
+        "description": "Path of the OpenSSH certificate, where the site signs keys. Read again at each login; "
+        "'<key file>-cert.pub' is found by itself.",
+    },
+    "credential_command": {
+        "label": "Command that renews key or certificate",
+        "schema": _TEXT,
+        "description": "Run once where Airflow runs, without a shell, when a login says that they have expired: "
+        "'step ssh certificate ...'.",
+    },
+    "totp_secret": {
+        "label": "Secret of the one-time codes (TOTP)",
+        "schema": _SECRET,
+        "description": "The base32 text that the site showed beside the QR code. Only where the site's rules allow it.",
+    },
+    "control_path": {
+        "label": "Socket of a connection that is open",
+        "schema": _TEXT,
+        "description": "Path of an OpenSSH ControlMaster socket that you opened by hand; headnode logs in no more.",
+    },
+    "jump": {
+        "label": "Jump hosts",
+        "schema": _TEXT,
+        "description": "'[user@]host[:port]', several of them with commas, in the order of the way.",
+    },
+    "ssh_config": {
+        "label": "SSH configuration file",
+        "schema": _TEXT,
+        "description": "Such as '~/.ssh/config', to take aliases, jump hosts, keys and ciphers from it. "
+        "Not read where empty.",
     },
     "host_key": {
         "label": "Host key",
         "schema": _TEXT,
         "description": "The host's public key as ssh-keyscan prints it, without the host: "
-        "'ssh-ed25519 AAAA…'. Without it known_hosts must hold the host. Host keys are always checked.",
+        "'ssh-ed25519 AAAA…'. Without it known_hosts must hold the host. Host keys are always checked; "
+        "'headnode check' and the Test button show the one of an unknown host.",
     },
     "known_hosts": {
         "label": "Known hosts file",
         "schema": _TEXT,
         "description": "In place of the user's own ~/.ssh/known_hosts.",
     },
-    "conn_timeout": {
-        "label": "Connection timeout (seconds)",
-        "schema": _NUMBER,
-        "description": "30 where empty.",
+    "site": {
+        "label": "Site",
+        "schema": _TEXT,
+        "description": "What people call this supercomputer, such as 'juwels-booster'; checks show it.",
+    },
+    "account": {
+        "label": "Default Slurm account",
+        "schema": _TEXT,
+        "description": "Charged for jobs that name no account of their own.",
     },
     "work_directory": {
         "label": "Work directory on the cluster",
         "schema": {"type": ["string", "null"], "default": "~/.headnode"},
         "description": "Jobs run, log and leave their records below it; all nodes must see it.",
     },
+    "slurm_path": {
+        "label": "Directory of Slurm's commands",
+        "schema": _TEXT,
+        "description": "Where commands over SSH do not find sbatch in PATH: '/opt/slurm/bin'.",
+    },
+    "logins_per_minute": {
+        "label": "Logins per minute",
+        "schema": _POSITIVE,
+        "description": "All processes of a machine together make no more; sites ban those who do. 10 where empty.",
+    },
+    "max_sessions": {
+        "label": "Sessions per login",
+        "schema": _NUMBER,
+        "description": "Commands that run at a time over one login, below the site's MaxSessions. 8 where empty.",
+    },
+    "commands_in_flight": {
+        "label": "Commands at a time",
+        "schema": _NUMBER,
+        "description": "Of all processes of a machine together. 24 where empty.",
+    },
     "poll_seconds": {
         "label": "Shortest polling interval (seconds)",
-        "schema": _NUMBER,
+        "schema": _POSITIVE,
         "description": "One squeue asks for all jobs of this host. 10 where empty.",
     },
     "poll_max_seconds": {
         "label": "Longest polling interval (seconds)",
-        "schema": _NUMBER,
+        "schema": _POSITIVE,
         "description": "The interval grows to it while nothing changes. 60 where empty.",
     },
-    "account": {
-        "label": "Default Slurm account",
-        "schema": _TEXT,
-        "description": "Charged for jobs that name no account of their own.",
+    "conn_timeout": {
+        "label": "Connection timeout (seconds)",
+        "schema": _NUMBER,
+        "description": "30 where empty.",
     },
 }
 

@@ -54,6 +54,7 @@ def airflow(connections, tmp_path_factory, watched_folder):
         env={
             "HEADNODE_TEST_WATCHED": str(watched_folder),
             "AIRFLOW__HEADNODE__SWEEP_SECONDS": "90",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
         },

@@ -31,6 +31,7 @@ def airflow(tmp_path_factory):
         dags_folder=Path(__file__).parent / "dags",
         components=("api-server", "scheduler", "dag-processor"),
         users=USERS,
+        env={"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"},
     )
     try:
         server.trigger_dag(DAG_ID, run_id=RUN_ID)

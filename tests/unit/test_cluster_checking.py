@@ -4,6 +4,8 @@ import base64
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headnode.cluster.checking import check_cluster
 from headnode.cluster.findings import Finding, Report, Verdict, warning, wrong
@@ -102,7 +104,7 @@ def test_a_host_that_is_well():
             Verdict.WRONG,
             (
                 "Work directory: /home/me/.headnode is full (dd: error writing '/home/me/.headnode/.check-1/file': No"
-                " space left on device). Remove files there, or set the connection's work_directory to a place with room"
+                " space left on device). Remove files there, or set the connection's work_directory to a place with"
             ),
         ),
         ({"refused": "dd: closing output file: Disk quota exceeded"}, Verdict.WRONG, "/home/me/.headnode is full"),
@@ -315,6 +317,35 @@ def test_a_host_without_a_clock():
     said = [f"{word} {encoded(text)}" for word, text in HOST.items() if word != "clock"]
     findings, _ = check(answer(said), answer(told_lines()), now=math.pi)
     assert "unknown" in findings[-1].value
+
+
+ANY_TEXT = st.text(max_size=60) | st.sampled_from(["", "0", "9" * 5000, "-", "a|b|c", "|", "\x1b[2J", "x 1 2 3 4 5"])
+
+
+@given(said=st.dictionaries(st.sampled_from([*HOST, "found", "refused", "lockless"]), ANY_TEXT), noise=ANY_TEXT)
+def test_whatever_a_host_says_is_judged(said, noise):
+    """Nothing that a host may say breaks the report, and an empty answer is not well."""
+    findings = judge_host(HostSeen(said=said, noise=noise), clock_ahead_seconds=0.0)
+    assert all(finding.text.isprintable() for finding in findings)
+    if not said.get("sbatch"):
+        assert findings[0].verdict is Verdict.WRONG
+
+
+@given(
+    told=st.dictionaries(
+        st.sampled_from(list(SLURM)),
+        st.builds(
+            Told, stdout=ANY_TEXT | st.sampled_from(list(SLURM.values())), stderr=ANY_TEXT, status=st.integers(0, 255)
+        ),
+    ),
+    account=st.none() | ANY_TEXT,
+)
+def test_whatever_slurm_says_is_judged(told, account):
+    """Nothing that Slurm may say breaks the report, and without its configuration it is not well."""
+    findings = judge_slurm(told, account=account, poll_max_seconds=60.0)
+    assert all(finding.text.isprintable() for finding in findings)
+    if "config" not in told or told["config"].status or told["config"].stdout != CONFIG:
+        assert findings[0].verdict is Verdict.WRONG
 
 
 def test_reports():

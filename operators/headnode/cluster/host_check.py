@@ -217,7 +217,7 @@ def _doubts(root: str, said: Mapping[str, str]) -> list[Finding]:
 def _available(line: str) -> int | None:
     """Return the fourth column of df's line, whose last one, the place, may hold blanks."""
     words = line.split()
-    return int(words[3]) if len(words) >= 6 and words[3].isascii() and words[3].isdigit() else None  # noqa: PLR2004
+    return int(words[3]) if len(words) >= 6 and re.fullmatch("[0-9]{1,18}", words[3]) else None  # noqa: PLR2004
 
 
 def _is_uncounted(line: str) -> bool:
