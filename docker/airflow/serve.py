@@ -99,6 +99,7 @@ def _connection() -> str:
         # Short jobs on an own cluster may be asked for often.
         "poll_seconds": 2,
         "poll_max_seconds": 5,
+        "logins_per_minute": 600,
     }
     return json.dumps({"conn_type": "slurm", "host": host, "port": port, "login": "slurm-user", "extra": extra})
 

@@ -127,6 +127,7 @@ def _places(settings: Settings) -> dict[str, str]:
         "AIRFLOW_HOME": str(settings.directory),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.dags_folder),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
+        "AIRFLOW__HEADNODE__BUDGET_DIRECTORY": str(settings.directory / "budget"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{u}:{r}" for u, r in settings.users.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.directory / PASSWORDS_FILE),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{settings.url}/execution/",

@@ -153,7 +153,9 @@ class SlurmCluster:
 
     def connection_extra(self) -> dict[str, Any]:
         """Return the ``extra`` of an Airflow connection to the cluster."""
-        return {"key_file": str(self.key_file), "host_key": self.host_key}
+        # Nobody else uses this host; what a real one bears is not enough for many short tests.
+        budget = {"logins_per_minute": 6000, "concurrent_logins": 6}
+        return {"key_file": str(self.key_file), "host_key": self.host_key, **budget}
 
     def airflow_connection_json(self, conn_type: str = "ssh", *, port: int | None = None, **extra: Any) -> str:
         """Return the value of an environment variable ``AIRFLOW_CONN_<ID>``.
