@@ -60,7 +60,7 @@ class AsyncSSHTransport:
 
     @property
     def host_key(self) -> str | None:
-        """The key by which the host of the open connection is known, ``<type> <base64>``; None where that is unknown."""
+        """The key that the host of the open connection has shown, ``<type> <base64>``; None where there is none."""
         key = self._connection.get_server_host_key() if self._connection is not None else None
         return " ".join(key.export_public_key().decode().split()[:2]) if key is not None else None
 
