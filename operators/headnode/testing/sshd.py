@@ -41,8 +41,12 @@ class SshdOptions:
     ``trusted_ca`` is the public key of the authority (one line); with it no key is let in without a certificate,
     unless ``authorized_keys`` names a file. ``totp_secret`` (base32) makes keyboard-interactive ask for a code of
     ``totp_period_seconds``, each of which is good once; ``authentication_methods`` says what is needed beside it.
+    ``listen_address`` and ``port`` are for login nodes that differ by their address alone, as those of a site do.
     ``more`` are further lines.
     """
+
+    listen_address: str | None = None
+    port: int | None = None
 
     max_startups: str | None = None
     max_sessions: int | None = None
@@ -71,8 +75,8 @@ class PrivateSshd:
         self._table = table
         self.name = f"sshd-{name}"
         self.options = options
-        self.host: str = ssh_host(settings)
-        (self.port,) = free_ports(1)
+        self.host: str = options.listen_address or ssh_host(settings)
+        self.port: int = options.port or free_ports(1)[0]
         self.user: str = settings.user
         self._folder = settings.directory / "ssh" / self.name
         self.log: Path = settings.directory / "log" / f"{self.name}.log"
@@ -179,6 +183,7 @@ def render_site_sshd_config(settings: ClusterSettings, options: SshdOptions, *, 
     lines = dict(line.split(" ", 1) for line in render_sshd_config(settings).splitlines())
     lines |= {"Port": str(port), "HostKey": f"{folder}/host_key", "PidFile": f"{folder}/own.pid"}
     given = {
+        "ListenAddress": options.listen_address,
         "MaxStartups": options.max_startups,
         "MaxSessions": options.max_sessions,
         "LoginGraceTime": options.login_grace_seconds,
