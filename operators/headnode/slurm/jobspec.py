@@ -132,8 +132,10 @@ def _environment(variables: Any) -> dict[str, str]:
         if not _ENV_NAME.fullmatch(str(name)):
             raise ValueError(f"{name!r} is no name of an environment variable")
         if not isinstance(value, str | int | float):
-            raise ValueError(f"the value of {name!r} must be text or a number, not {value!r}")  # noqa: TRY004 - pydantic reads ValueError
-        checked[name] = _text(str(value))
+            raise ValueError(f"the value of {name!r} must be text or a number, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
+        if _UNSENDABLE.search(str(value)):
+            raise ValueError(f"the value of {name!r} contains a NUL character or half a character")
+        checked[name] = str(value)
     return checked
 
 
