@@ -67,7 +67,7 @@ def parse_record(value: Any) -> JobRecord:
     """Return the record that an XCom's stored ``value`` holds: JSON text, or what it was decoded to."""
     try:
         data = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise RecordUnreadable(

@@ -7,6 +7,7 @@ whichever job it runs: it is the element's number modulo MaxArraySize.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def parse_array(array: str) -> tuple[tuple[int, ...], int | None]:
     """
     indexes, percent, throttle = array.strip().partition("%")
     found = expand_elements(indexes) if not indexes.startswith("[") else None
-    if found is None or (percent and not (throttle.isascii() and throttle.isdigit() and 0 < int(throttle) < 10**9)):
+    if found is None or (percent and not (re.fullmatch("[0-9]{1,9}", throttle) and int(throttle) > 0)):
         raise JobSpecError(
             "array", f"{array[:100]!r} is no list of indexes; write e.g. '0-999%50', '1,3,5-8' or '0-15:4'"
         )

@@ -34,7 +34,7 @@ _RECORD: Final = re.compile(
     r"(?> JobState=(?P<state>\S+) Reason=)(?>.*? ExitCode=(?P<exit>\S+) RunTime=(?P<elapsed>\S+) )"
     r"(?>.*?SubmitTime=(?P<submit>\S+) )(?>.*? StartTime=(?P<start>\S+) EndTime=(?P<end>\S+) )"
     r"(?>.*? NodeList=(?P<nodes>\S*) )(?>.*? NumCPUs=(?P<cpus>[0-9]{1,9})(?:-[0-9]{1,9})? )"
-    r"(?>.*? WorkDir=(?P<directory>/.*?) (?:StdErr|StdIn|StdOut|Power)=)"
+    r"(?>.*? WorkDir=(?P<directory>/.*?) (?:\w*Comment|StdErr|StdIn|StdOut|Power)=)"
 )
 _RESOURCES: Final = re.compile(r" (?:Alloc)?TRES=(\S+)")
 

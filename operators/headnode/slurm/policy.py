@@ -170,7 +170,7 @@ def asked_memory(requested: Mapping[str, Any]) -> tuple[str, int | None]:
 
 def parse_mebibytes(size: str) -> int | None:
     """Return a memory size in Slurm's notation (``8G``, ``300`` is in M) in MiB, rounded up; None if it is none."""
-    match = re.fullmatch(r"([0-9]+)([KMGT]?)", size)
+    match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)", size)
     return ceil(int(match[1]) * _MEBIBYTES[match[2] or "M"]) if match else None
 
 
