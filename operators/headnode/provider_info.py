@@ -42,20 +42,22 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "'<key file>-cert.pub' is found by itself.",
     },
     "credential_command": {
-        "label": "Command that renews key or certificate",
+        "label": "Credential command",
         "schema": _TEXT,
-        "description": "Run once where Airflow runs, without a shell, when a login says that they have expired: "
-        "'step ssh certificate ...'.",
+        "description": "Renews a key or certificate that lives for hours: 'step ssh certificate ...'. Run once where "
+        "Airflow runs, without a shell, when a login says that it has expired.",
     },
     "totp_secret": {
-        "label": "Secret of the one-time codes (TOTP)",
+        "label": "TOTP secret",
         "schema": _SECRET,
-        "description": "The base32 text that the site showed beside the QR code. Only where the site's rules allow it.",
+        "description": "For one-time codes: the base32 text that the site showed beside the QR code. Only where "
+        "its rules allow it.",
     },
     "control_path": {
-        "label": "Socket of a connection that is open",
+        "label": "ControlMaster socket",
         "schema": _TEXT,
-        "description": "Path of an OpenSSH ControlMaster socket that you opened by hand; headnode logs in no more.",
+        "description": "Path of the socket of a connection that you opened by hand with ssh; headnode then never logs in "
+        "itself.",
     },
     "jump": {
         "label": "Jump hosts",
@@ -153,6 +155,7 @@ def get_provider_info() -> dict[str, Any]:
             "headnode.operators.slurm_job",
             "headnode.operators.upload",
         ),
+        "task-decorators": [{"class-name": "headnode.decorators.slurm.slurm_task", "name": "slurm"}],
         "sensors": _modules(
             "headnode.sensors.maintenance",
             "headnode.sensors.partition",

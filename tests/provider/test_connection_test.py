@@ -1,8 +1,13 @@
 """The *Test* button of the connection page, as Airflow's API server runs it."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from headnode.testing.airflow_settings import environment
 
 pytestmark = [pytest.mark.airflow, pytest.mark.cluster]
 
@@ -42,3 +47,21 @@ def test_a_connection_with_a_fault(airflow, stored, connections):
     assert not answer["status"]
     assert answer["message"].startswith("Host key: 127.0.0.1:")
     assert "but the connection's host_key says ssh-ed25519 SHA256:" in answer["message"]
+
+
+def headnode_check(airflow, conn_id):
+    """Run the installed command on a machine of the Airflow."""
+    command = [Path(sys.executable).parent / "headnode", "check", conn_id, "--json"]
+    variables = environment(airflow.settings)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_the_command_reads_airflows_database(airflow, stored):
+    """`headnode check` on a machine of this Airflow finds what the connection page has stored."""
+    name = stored(site="the-site")["connection_id"]
+    done = headnode_check(airflow, name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["findings"][0]["value"] == "the-site"
+    done = headnode_check(airflow, "no_such_connection")
+    assert done.returncode == 1
+    assert "Airflow has no connection 'no_such_connection': add it" in json.loads(done.stdout)["findings"][0]["value"]

@@ -351,11 +351,12 @@ def test_whatever_slurm_says_is_judged(told, account):
 def test_reports():
     """What is wrong hides what is well; what is well comes after what could be better."""
     well, better, bad = Finding(what="A", value="a"), warning("B", "b", "c"), wrong("C", "c", "d")
-    report = Report(conn_id="lumi", host="h", findings=[well, better])
+    detail = Finding(what="D", value="d", is_detail=True)
+    report = Report(conn_id="lumi", host="h", findings=[well, detail, better])
     assert (report.ok, report.text) == (True, "B: b. c.\nA: a.")
     report = Report(conn_id="lumi", host="h", findings=[well, better, bad])
     assert (report.ok, report.text) == (False, "C: c. d.")
-    assert report.as_json()["findings"][1] == {"what": "B", "value": "b", "verdict": "warning", "remedy": "c"}
+    assert report.as_json()["findings"][1] == {"what": "B", "value": "b", "remedy": "c", "verdict": "warning"}
 
 
 def test_what_a_terminal_would_obey_is_taken_out():

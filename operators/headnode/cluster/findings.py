@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -18,12 +18,16 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. ``value`` says what was seen, ``remedy`` what to do where that is not well."""
+    """One thing that was looked at. ``value`` says what was seen, ``remedy`` what to do where that is not well.
+
+    ``is_detail`` marks what few ask for as long as it is well.
+    """
 
     what: str
     value: str
     verdict: Verdict = Verdict.OK
     remedy: str = ""
+    is_detail: bool = False
 
     def __post_init__(self) -> None:
         """Take out what a terminal would obey: much of it is what a foreign host said."""
@@ -66,11 +70,15 @@ class Report:
 
     @property
     def text(self) -> str:
-        """The report in plain text that can be read without its line breaks: the worst first, nothing else if wrong."""
-        shown: Iterable[Finding] = self.of(Verdict.WRONG) or [*self.of(Verdict.WARNING), *self.of(Verdict.OK)]
+        """The report for a small box, which may drop line breaks: what is wrong alone, else warnings and the rest."""
+        well = [finding for finding in self.of(Verdict.OK) if not finding.is_detail]
+        shown: Iterable[Finding] = self.of(Verdict.WRONG) or [*self.of(Verdict.WARNING), *well]
         return "\n".join(finding.text.rstrip(".") + "." for finding in shown)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report in JSON's types."""
-        findings = [asdict(finding) | {"verdict": finding.verdict.value} for finding in self.findings]
+        findings = [
+            {name: getattr(each, name) for name in ("what", "value", "remedy")} | {"verdict": each.verdict.value}
+            for each in self.findings
+        ]
         return {"conn_id": self.conn_id, "host": self.host, "ok": self.ok, "findings": findings}

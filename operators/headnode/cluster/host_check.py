@@ -126,7 +126,7 @@ def _commands(seen: HostSeen) -> Finding:
         place = said["sbatch"].rpartition("/")[0] or "PATH"
         if absent:
             return warning(COMMANDS, f"in {place}, without {', '.join(absent)}", "Sensors of partitions can't work")
-        return Finding(what=COMMANDS, value=f"in {place}")
+        return Finding(what=COMMANDS, value=f"in {place}", is_detail=True)
     value = f"{', '.join(missing)} can't be found by commands over SSH, whose PATH is {said.get('path', '')}"
     if seen.slurm_directory is not None:
         return wrong(
@@ -236,7 +236,7 @@ def _readable(kibibytes: float) -> str:
 def _login_shell(seen: HostSeen) -> Finding:
     shell_name = seen.said.get("shell", "") or "the login shell"
     if not seen.noise:
-        return Finding(what="Login shell", value=f"{shell_name}, prints nothing by itself")
+        return Finding(what="Login shell", value=f"{shell_name}, prints nothing by itself", is_detail=True)
     first = seen.noise.split("\n")[0][:80]
     return warning(
         "Login shell",
@@ -250,7 +250,7 @@ def _clock(ahead_seconds: float) -> Finding:
     if math.isnan(ahead_seconds):
         return warning("Clock", "unknown", "`date +%s` prints no number on the host")
     if abs(ahead_seconds) <= _CLOCK_SECONDS:
-        return Finding(what="Clock", value="agrees with this machine's")
+        return Finding(what="Clock", value="agrees with this machine's", is_detail=True)
     word = "ahead of" if ahead_seconds > 0 else "behind"
     return warning(
         "Clock",

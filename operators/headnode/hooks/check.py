@@ -75,7 +75,7 @@ async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
         return [Finding(what="Login", value=entrance), wrong("Answers", str(error))]
     finally:
         await transport.close()
-    site = [Finding(what="Site", value=settings.site)] if settings.site else []
+    site = [Finding(what="Site", value=settings.site, is_detail=True)] if settings.site else []
     return [*site, Finding(what="Login", value=entrance), *key, *findings, *_budget(settings.ssh)]
 
 
@@ -108,7 +108,7 @@ def _budget(settings: SSHSettings) -> list[Finding]:
         f"from this machine up to {budget.logins_per_minute:g} logins a minute and {budget.commands_in_flight} commands"
         f" at a time, {settings.max_sessions} over one login"
     )
-    return [Finding(what="Budget", value=value)]
+    return [Finding(what="Budget", value=value, is_detail=True)]
 
 
 class _Telling:
