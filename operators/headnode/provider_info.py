@@ -56,8 +56,8 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "control_path": {
         "label": "ControlMaster socket",
         "schema": _TEXT,
-        "description": "Path of the socket of a connection that you opened by hand with ssh; headnode then never logs in "
-        "itself.",
+        "description": "Path of the socket of a connection that you opened by hand with ssh; headnode then never "
+        "logs in itself.",
     },
     "jump": {
         "label": "Jump hosts",
