@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from headnode.assets.remote_path import RemotePathEventTrigger
+    from headnode.decorators.slurm import slurm_task
+    from headnode.hooks.jobs import SlurmJob
     from headnode.hooks.slurm import SlurmHook
     from headnode.operators.download import DownloadOperator
     from headnode.operators.slurm_array import SlurmArrayOperator
@@ -32,12 +34,14 @@ __all__ = [
     "Resubmit",
     "SlurmArrayOperator",
     "SlurmHook",
+    "SlurmJob",
     "SlurmJobOperator",
     "SlurmJobSensor",
     "SlurmJobTrigger",
     "SlurmPartitionSensor",
     "UploadOperator",
     "__version__",
+    "slurm_task",
 ]
 
 __version__: Final = "0.1.0"
@@ -52,11 +56,13 @@ _HOMES: Final = {
     "Resubmit": "headnode.slurm.policy",
     "SlurmArrayOperator": "headnode.operators.slurm_array",
     "SlurmHook": "headnode.hooks.slurm",
+    "SlurmJob": "headnode.hooks.jobs",
     "SlurmJobOperator": "headnode.operators.slurm_job",
     "SlurmJobSensor": "headnode.sensors.slurm_job",
     "SlurmJobTrigger": "headnode.triggers.slurm_job",
     "SlurmPartitionSensor": "headnode.sensors.partition",
     "UploadOperator": "headnode.operators.upload",
+    "slurm_task": "headnode.decorators.slurm",
 }
 
 

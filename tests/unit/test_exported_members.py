@@ -90,6 +90,7 @@ STORED = {
             "max_pending_seconds",
             "adopt_owners",
             "secret_env",
+            "files",
         },
     ),
     "headnode.triggers.slurm_job_start.SlurmJobStartTrigger": (
@@ -143,12 +144,14 @@ def test_public_names():
         "Resubmit",
         "SlurmArrayOperator",
         "SlurmHook",
+        "SlurmJob",
         "SlurmJobOperator",
         "SlurmJobSensor",
         "SlurmJobTrigger",
         "SlurmPartitionSensor",
         "UploadOperator",
         "__version__",
+        "slurm_task",
     ]
     assert dir(headnode) == sorted(headnode.__all__)
     assert all(getattr(headnode, name) is not None for name in headnode.__all__)

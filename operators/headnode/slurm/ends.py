@@ -33,12 +33,18 @@ def kind_of_end(state: JobState) -> tuple[type[JobError], str]:
 
 
 def job_error(
-    entry: AccountingEntry, *, where: str, log_tail: Sequence[str] = (), not_again: str | None = None
+    entry: AccountingEntry,
+    *,
+    where: str,
+    log_tail: Sequence[str] = (),
+    not_again: str | None = None,
+    raised: tuple[str, str] | None = None,
 ) -> JobError | None:
     """Return the error that the job's end is, or None where it ended well.
 
     ``where`` names the cluster in the message, ``log_tail`` are the last lines that the job wrote, ``not_again`` is why
-    a policy that could have submitted it once more has not.
+    a policy that could have submitted it once more has not. ``raised`` is the exception of a job that runs a function,
+    in a few words and with its traceback, which is shown in place of the log.
     """
     if phase_of(entry.state) is Phase.SUCCEEDED:
         return None
@@ -53,9 +59,11 @@ def job_error(
         parts.append(f"by signal {entry.signal}")
     if entry.nodes:
         parts.append(f"on {entry.nodes}")
-    message = f"{' '.join(parts)}: {advice}"
+    message = f"{' '.join(parts)}: {f'its function raised {raised[0]}' if raised else advice}"
     if not_again:
         message += f". It is not submitted again: {not_again}"
-    if log_tail:
+    if raised:
+        message += "\n" + raised[1].rstrip("\n")
+    elif log_tail:
         message += "\nThe last lines of its log:\n" + "\n".join(f"  {line}" for line in log_tail)
     return kind(message)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from headnode.cluster.cancellation import withdraw
+from headnode.cluster.functions import RAISED, read_exception
 from headnode.cluster.lines import LogLines, describe_state, describe_usage
 from headnode.cluster.logs import read_result
 from headnode.cluster.place import JobPlace
@@ -42,6 +43,7 @@ class SlurmJobTrigger(SubmittingTrigger):
     :param elements: how many elements it has, 1 for a plain job, None where that can't be told
     :param policy: after which failures to submit again, as ``FailurePolicy.to_json`` gives it
     :param max_pending_seconds: how long a job may wait in the queue, None for ever
+    :param files: content in base64 of files beside a job that runs a function, by their names
     :param secret_env: references to the job's secrets by the names of environment variables; never their values
     :param owned: the arguments of ``SubmittingTrigger``
     """
@@ -60,6 +62,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         policy: dict[str, Any] | None = None,
         max_pending_seconds: float | None = None,
         secret_env: dict[str, str] | None = None,
+        files: dict[str, str] | None = None,
         **owned: Any,
     ) -> None:
         super().__init__(**owned)
@@ -74,6 +77,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         self.policy = policy
         self.max_pending_seconds = max_pending_seconds
         self.secret_env = secret_env
+        self.files = files
         self._no_result = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -93,6 +97,7 @@ class SlurmJobTrigger(SubmittingTrigger):
                 "policy": self.policy,
                 "max_pending_seconds": self.max_pending_seconds,
                 "secret_env": self.secret_env,
+                "files": self.files,
             },
         )
 
@@ -115,7 +120,8 @@ class SlurmJobTrigger(SubmittingTrigger):
             record = await self._keep(with_end(self._record or record, entry))
             after = self._after(record, was_alive=was_alive)
             because = after.because if isinstance(after, GiveUp) else None
-            error = job_error(entry, where=settings.ssh.host, log_tail=tail, not_again=because)
+            raised = await self._raised(tracker, entry, record.directory)
+            error = job_error(entry, where=settings.ssh.host, log_tail=tail, not_again=because, raised=raised)
             if error is None:
                 return await self._result(tracker, record.directory)
             await self._discard_secrets(tracker, place, [record.submissions[-1].key or place.key])
@@ -194,11 +200,12 @@ class SlurmJobTrigger(SubmittingTrigger):
         return await self._keep(self._recorded(place, settings, submitted, submission))
 
     def _files(self, place: JobPlace) -> dict[str, bytes]:
-        """Return what lets a job go on from the checkpoint of a job that was taken over from an earlier try."""
+        """Return a function's files, and what lets a job go on from the checkpoint of one that was taken over."""
         first = self._record.submissions[0] if self._record is not None else None
         owner = (first.key or place.key).rpartition("-")[0] if first is not None else place.owner
         wanted = FailurePolicy.from_json(self.policy).wants_checkpoint and owner != place.owner
-        return {"checkpoint_of": f"{owner}\n".encode()} if wanted and place.number > 1 else {}
+        files = {name: base64.b64decode(content) for name, content in (self.files or {}).items()}
+        return files | ({"checkpoint_of": f"{owner}\n".encode()} if wanted and place.number > 1 else {})
 
     def _recorded(
         self, place: JobPlace, settings: ClusterSettings, submitted: Submitted, submission: Submission
@@ -297,6 +304,13 @@ class SlurmJobTrigger(SubmittingTrigger):
         if not self.push_result or self._no_result:
             return None
         return await self._tolerantly(tracker, lambda: read_result(directory, is_array=self.is_array))
+
+    async def _raised(self, tracker: Tracker, entry: AccountingEntry, directory: str) -> tuple[str, str] | None:
+        """Return what the job's function has raised, where it runs one that did."""
+        if self.files is None or entry.exit_code != RAISED:
+            return None
+        raised = await self._tolerantly(tracker, lambda: read_exception(directory))
+        return (f"{raised.type_name}: {raised.message}", raised.traceback) if raised is not None else None
 
     def _log_output(self, lines: list[str]) -> None:
         for line in lines:

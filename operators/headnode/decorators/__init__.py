@@ -1,0 +1,1 @@
+"""Task decorators: functions that run as Slurm jobs."""
