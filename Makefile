@@ -84,11 +84,15 @@ faults:
 chaos: packages faults $(VENV)/.tested  ## break a cluster and an Airflow at full length, about an hour, and print each row
 	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos
 
-lint: packages $(VENV)/.tested  ## style, types and the layers
+lint: packages $(VENV)/.tested  ## style, types, the layers, insecure code and vulnerable dependencies
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	@# It warns of each nosec that some other check of the same line has no use for.
+	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive operators plugins demo bench dags docker .ci \
+	    2> >(grep -v 'nosec encountered' >&2)
+	$(VENV)/bin/python .ci/audit_dependencies.py constraints.txt
 
 bench: packages $(VENV)/.installed  ## measure, side by side with what it is compared to
 	$(VENV)/bin/python -m bench $(BENCH)

@@ -48,7 +48,7 @@ def main() -> int:
             connections={"slurm_default": _connection()},
             env=ENV,
             # The container's own network; compose.yaml says which address of the machine leads here.
-            host="0.0.0.0",  # noqa: S104
+            host="0.0.0.0",  # nosec B104  # noqa: S104
             port=int(os.environ.get("HEADNODE_PORT", "8080")),
             on_progress=print,
         )

@@ -39,7 +39,7 @@ def main() -> int:
 def _call(directory: Path) -> Any:
     content = (directory / "call.pickle").read_bytes()
     try:
-        call = pickle.loads(content)  # noqa: S301 - Airflow's worker wrote it
+        call = pickle.loads(content)  # nosec B301  # noqa: S301 - Airflow's worker wrote it
     except Exception as error:
         raise RuntimeError(
             f"the arguments can't be read by {sys.executable}, Python {sys.version.split()[0]}, on the cluster"
@@ -53,7 +53,7 @@ def _call(directory: Path) -> Any:
     code = compile(path.read_text(encoding="utf-8"), str(path), "exec", flags, dont_inherit=True)
     # The function lives in __main__, so that processes which it starts find it there.
     names = sys.modules["__main__"].__dict__
-    exec(code, names)  # noqa: S102 - the DAG author's own function
+    exec(code, names)  # nosec B102  # noqa: S102 - the DAG author's own function
     return names[call["name"]](*call["args"], **call["kwargs"])
 
 

@@ -190,8 +190,13 @@ def open_session(client: paramiko.SSHClient, where: str, timeout_seconds: float)
     while True:
         try:
             return transport.open_session(timeout=timeout_seconds)
-        except paramiko.ChannelException as error:
-            refused = f"{where}: the host opened no further session ({error.text})"
+        except paramiko.SSHException as error:
+            # Where several threads are refused at a time, paramiko gives its reason to one of them only.
+            if not isinstance(error, paramiko.ChannelException) and str(error) != "Unable to open channel.":
+                raise
+            if not transport.is_active():
+                raise
+            refused = f"{where}: the host opened no further session ({error})"
             if time.monotonic() > began + timeout_seconds:
                 raise HostUnreachable(refused) from error
         if pause:
@@ -206,7 +211,7 @@ def _run_on(client: paramiko.SSHClient, command: Command, where: str, line: str)
     # Both streams are read while standard input is sent: a command that fills one of them waits until it is read.
     with ThreadPoolExecutor(2, thread_name_prefix="headnode-ssh") as readers:
         try:
-            channel.exec_command(line.encode())
+            channel.exec_command(line.encode())  # nosec B601  # whoever made the command has quoted it
             stdout, stderr = (readers.submit(_read, receive) for receive in (channel.recv, channel.recv_stderr))
             _send(channel, command.stdin, deadline)
             if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):

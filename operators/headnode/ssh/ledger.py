@@ -201,7 +201,7 @@ def ledger_root(configured: str | None) -> Path:
         return _private(Path("~/.cache/headnode/budget").expanduser())
     except (LedgerUnusable, RuntimeError):
         # A home that is read-only or missing, as in containers.
-        return _private(Path(f"/tmp/headnode-budget-{os.geteuid()}"))  # noqa: S108 - checked below
+        return _private(Path(f"/tmp/headnode-budget-{os.geteuid()}"))  # nosec B108  # noqa: S108 - checked below
 
 
 def _private(directory: Path) -> Path:

@@ -17,7 +17,7 @@ from headnode.testing.airflow_processes import MARK, AirflowStartError
 STATE_FILE = "private-airflow.json"
 PASSWORDS_FILE = "passwords.json"
 LOOPBACK = "127.0.0.1"
-ANY_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 - compared with, never bound to
+ANY_ADDRESSES = ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared with, never bound to
 # Below the range from which Linux takes the ports of outgoing connections, so that none of these is in the way.
 PORTS = range(20000, 32768)
 

@@ -27,7 +27,7 @@ def find_faketime() -> str:
 
 def remove_traces() -> None:
     """Remove what the library keeps for processes that were killed; their names end in the process's id."""
-    for trace in Path("/dev/shm").glob("*faketime_*"):  # noqa: S108 - the library's own place
+    for trace in Path("/dev/shm").glob("*faketime_*"):  # nosec B108  # noqa: S108 - the library's own place
         number = trace.name.rpartition("_")[2]
         if number.isdigit() and not psutil.pid_exists(int(number)):
             with contextlib.suppress(OSError):

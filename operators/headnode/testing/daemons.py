@@ -67,7 +67,7 @@ def _daemons(settings: ClusterSettings, programs: Mapping[str, str]) -> Iterator
 
 def ssh_host(settings: ClusterSettings) -> str:
     """Return the address at which this machine reaches the cluster's sshd."""
-    return "127.0.0.1" if settings.listen_address == "0.0.0.0" else settings.listen_address  # noqa: S104
+    return "127.0.0.1" if settings.listen_address == "0.0.0.0" else settings.listen_address  # nosec B104  # noqa: S104
 
 
 def daemon_environment(settings: ClusterSettings) -> dict[str, str]:

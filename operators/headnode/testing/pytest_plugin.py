@@ -25,7 +25,7 @@ def slurm_cluster() -> Iterator[SlurmCluster]:
 
     find_programs()
     # Not pytest's own temporary directories: their paths are too long for Unix sockets.
-    directory = Path(tempfile.mkdtemp(prefix="headnode-", dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="headnode-", dir="/tmp"))  # nosec B108  # mkdtemp makes it private
     with watched(directory):
         cluster = SlurmCluster.start(directory)
         try:
