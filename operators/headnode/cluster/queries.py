@@ -226,15 +226,3 @@ def cluster_limits() -> Procedure[ClusterLimits]:
         )
     except (KeyError, ValueError) as error:
         raise UnreadableAnswer(f"the configuration that scontrol shows can't be read: {error!r}") from error
-
-
-def cluster_version() -> Procedure[str]:
-    """Return what sbatch says of its version, e.g. ``slurm-wlm 22.05.8``.
-
-    Raises:
-        CommandRefused: the host has no sbatch.
-    """
-    output = yield from ask(shell("sbatch --version", purpose="asking for Slurm's version"))
-    if output.status != 0:
-        raise CommandRefused(f"the host has no working sbatch: {message_of(output.stderr)}")
-    return output.stdout.strip()

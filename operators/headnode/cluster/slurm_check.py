@@ -14,6 +14,7 @@ from headnode.cluster.findings import Finding, warning, wrong
 from headnode.cluster.procedures import Procedure, ask, shell
 from headnode.errors import UnreadableAnswer
 from headnode.slurm import limits
+from headnode.slurm.commands import scontrol_show_config
 from headnode.slurm.limits import Association, Configuration, Limits, Partition
 from headnode.slurm.refusals import message_of
 
@@ -70,7 +71,7 @@ def ask_slurm(*, user: str, path: str | None) -> Procedure[Mapping[str, Told]]:
         f"each={_EACH_SECONDS}",
         f"PATH={shlex.quote(path)}:$PATH" if path else "",
         _TELL.strip("\n"),
-        f"tell config {shlex.join(limits.show_config())} || return 0",
+        f"tell config {shlex.join(scontrol_show_config())} || return 0",
         *(f"tell {name} {shlex.join(command)}" for name, command in questions.items()),
         "return 0",
     ]

@@ -61,9 +61,8 @@ def _unusable(conn_id: str, error: HeadnodeError) -> Finding:
 
 async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
     transport = AsyncSSHTransport(settings.ssh, forced=True)  # the one who asks wants to know now
-    entrance = _describe(settings.ssh)
     try:
-        on_progress(f"logging in to {entrance}")
+        on_progress(f"logging in to {_describe(settings.ssh, transport.host)}")
         findings = await drive(check_cluster(settings, clock=time.time), _Telling(transport, on_progress))
         key = _known_key(transport)
     except HostKeyRefused as refusal:
@@ -72,8 +71,9 @@ async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
     except TransportError as error:
         return [wrong("Login", str(error))]
     except HeadnodeError as error:
-        return [Finding(what="Login", value=entrance), wrong("Answers", str(error))]
+        return [Finding(what="Login", value=_describe(settings.ssh, transport.host)), wrong("Answers", str(error))]
     finally:
+        entrance = _describe(settings.ssh, transport.host)  # of several hosts, the one that let us in
         await transport.close()
     site = [Finding(what="Site", value=settings.site, is_detail=True)] if settings.site else []
     return [*site, Finding(what="Login", value=entrance), *key, *findings, *_budget(settings.ssh)]
@@ -94,10 +94,10 @@ async def _host_key(settings: SSHSettings, refusal: HostKeyRefused) -> list[Find
     return [wrong("Host key", each.value, each.remedy) for each in news] or [wrong("Host key", str(refusal))]
 
 
-def _describe(settings: SSHSettings) -> str:
+def _describe(settings: SSHSettings, host: str) -> str:
     hops = ", ".join(f"{hop.host}:{hop.port}" for hop in settings.jump)
     through = f" through {hops}" if hops else " through a proxy command" if settings.host_proxy_cmd else ""
-    return f"{settings.username}@{settings.host}:{settings.port}{through}"
+    return f"{settings.username}@{host}:{settings.port}{through}"
 
 
 def _budget(settings: SSHSettings) -> list[Finding]:

@@ -80,11 +80,6 @@ class Association:
     limits: Limits
 
 
-def show_config() -> list[str]:
-    """Ask slurmctld for its configuration."""
-    return ["scontrol", "show", "config"]
-
-
 def show_partitions() -> list[str]:
     """Ask for the partitions that the login's user can see, with their nodes counted."""
     return ["sinfo", "--noheader", f"--format={_SINFO_FORMAT}"]
