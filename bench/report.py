@@ -32,7 +32,8 @@ for themselves (USS) at most, less what they had before. A delay is from the tim
 its last act to the task's end; of an array, after its last element. Worker-seconds count LocalExecutor's busy \
 processes, ten times a second. Pauses are those of the triggerer's loop, measured in it every 20 ms. From 100 jobs \
 on each way has a new triggerer; each triggerer has run one job before, so that the imports of its first use are not \
-in it (`first use` below). Logins find an empty home, without start-up files of a shell. Every job has a time limit \
+in it (`first use` below). Logins find an empty home, without start-up files of a shell. The \
+cluster's processes run with niceness 5: in reality they are on other machines. Every job has a time limit \
 of the whole minutes above its length + 30 s.\
 """
 
