@@ -125,7 +125,9 @@ def test_outages(slurm_cluster):
 
 def test_contained(slurm_cluster):
     """What the cluster writes lies in its directory, and it listens on loopback alone."""
-    wait_for(lambda: not slurm_cluster.run("squeue", "-h").stdout)  # jobs of other tests write where they like
+    # Jobs of other tests write where they like, and their slurmstepd outlives them by a moment.
+    wait_for(lambda: not slurm_cluster.run("squeue", "-h").stdout)
+    wait_for(lambda: "slurmstepd" not in {process.name() for process in processes_of(slurm_cluster.directory)})
     slurm_cluster.run("sbatch", "--chdir=/", "--output=/dev/null", "--wrap=sleep 5")
     wait_for(lambda: "RUNNING" in slurm_cluster.run("squeue", "-h", "-o", "%T").stdout)
     directory = str(slurm_cluster.directory)

@@ -22,7 +22,6 @@ from headnode.testing.watchdog import watched
 
 FULL = os.environ.get("HEADNODE_FULL") == "1"
 DAGS = Path(__file__).parent / "dags"
-UUID_LENGTH = 36
 WAIT_SECONDS = 900 if FULL else 240
 # How long a triggerer may be silent before another one takes its triggers over.
 SILENCE_SECONDS = 30 if FULL else 10
@@ -307,14 +306,14 @@ def kill_worker(airflow):
 
     def kill():
         (scheduler,) = airflow.process_ids("scheduler")
-        for process in psutil.Process(scheduler).children():
+        for process in psutil.Process(scheduler).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                work = " ".join(process.cmdline()).rpartition("LocalExecutor: ")[2]
+                title = " ".join(process.cmdline()).split()
                 children = process.children()
-                if len(work) == UUID_LENGTH and children:
+                if "LocalExecutor:" in title and "<idle>" not in title and children:
                     for each in (process, *children):
                         each.kill()
-                    return work
+                    return title[-1]
         return None
 
     return kill
