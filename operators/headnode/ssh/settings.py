@@ -180,7 +180,7 @@ def _refuse_unchecked_host_keys(conn_id: str, host: str, port: int, extra: Mappi
 def _host_key(conn_id: str, text: Any) -> str | None:
     if not text:
         return None
-    words = str(text).split()
+    words = str(text).split() or [""]
     if len(words) == 1:
         words.insert(0, "ssh-rsa")  # providers-ssh reads a bare key so
     if words[0] not in _HOST_KEY_TYPES:
@@ -249,7 +249,7 @@ def _budget(number: _Numbers, directory: str | None, triggerers: int) -> Budget:
     return whole.shared_by(triggerers)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Numbers:
     conn_id: str
     extra: Mapping[str, Any]
