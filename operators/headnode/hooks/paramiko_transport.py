@@ -1,4 +1,4 @@
-"""The port's second adapter: the SSH provider's own hook (paramiko), for workers, notebooks and the command line."""
+"""The port's second adapter: paramiko, for workers, notebooks and the command line."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Final
 
 import paramiko
-from airflow.providers.ssh.hooks.ssh import SSHHook
-from airflow.sdk.exceptions import AirflowException
-from paramiko.hostkeys import HostKeyEntry
 
-from headnode.errors import AuthenticationRefused, CommandTimedOut, ConnectionLost, HostKeyRefused, HostUnreachable
-from headnode.ssh.failover import CurrentHost, closed_to_all, refusal
+from headnode.errors import CommandTimedOut, ConnectionLost, HostUnreachable
+from headnode.hooks.paramiko_login import open_client
+from headnode.ssh.failover import CurrentHost, closed_to_all
 from headnode.ssh.login import in_flight, log_in
 from headnode.ssh.port import Answer, Command, command_line
 from headnode.ssh.sessions import next_pause
@@ -87,93 +84,9 @@ class ParamikoTransport:
         return self._client
 
     def _login(self, settings: SSHSettings) -> paramiko.SSHClient:
-        where = f"{settings.username}@{settings.host}:{settings.port} (connection {settings.conn_id!r})"
-        try:
-            client = _hook(settings).get_conn()
-        except FileNotFoundError as error:
-            raise AuthenticationRefused(
-                f"no login at {where}: the file {error.filename!r} that the connection names is not on this machine"
-            ) from error
-        except AirflowException as error:
-            raise AuthenticationRefused(
-                f"no login at {where}: {error} Check the key and its passphrase in the Airflow connection."
-            ) from error
-        except (paramiko.BadHostKeyException, paramiko.SSHException) as error:
-            if isinstance(error, paramiko.AuthenticationException | paramiko.PasswordRequiredException):
-                raise refusal(where, str(error), "") from error
-            if isinstance(error, paramiko.BadHostKeyException) or "not found in known_hosts" in str(error):
-                raise _host_key_refused(settings, str(error)) from error
-            raise HostUnreachable(f"{where} can't be reached: {error}") from error
-        except (OSError, EOFError) as error:
-            raise HostUnreachable(f"{where} can't be reached: {error}") from error
-        _check_host_key(settings, client)
+        client = open_client(settings)
         self._at = settings
         return client
-
-
-def _check_host_key(settings: SSHSettings, client: paramiko.SSHClient) -> None:
-    """Hold the host to the connection's own key: paramiko asks the user's known_hosts file first."""
-    expected = _known_host_keys(settings)
-    transport = client.get_transport()
-    if expected and (transport is None or transport.get_remote_server_key() not in expected):
-        client.close()
-        raise _host_key_refused(settings, "it is not the key that the connection names")
-
-
-def _host_key_refused(settings: SSHSettings, problem: str) -> HostKeyRefused:
-    return HostKeyRefused(
-        f"the host key of {settings.host}:{settings.port} (connection {settings.conn_id!r}) is not the known one, or"
-        f" none is known: {problem}. `ssh-keyscan -p {settings.port} {settings.host}` prints the host's keys; compare"
-        " them with what the site publishes, then put '<type> <key>' into the connection's host_key extra."
-    )
-
-
-def _hook(settings: SSHSettings) -> SSHHook:
-    hook = SSHHook(
-        remote_host=settings.host,
-        port=settings.port,
-        username=settings.username,
-        password=settings.password or "",
-        key_file=settings.key_file or "",
-        conn_timeout=int(settings.connect_timeout_seconds),
-        keepalive_interval=int(settings.keepalive_seconds),
-        ciphers=list(settings.ciphers) or None,
-        disabled_algorithms={kind: list(names) for kind, names in settings.disabled_algorithms} or None,
-        host_proxy_cmd=settings.host_proxy_cmd,
-        conn_retry_attempts=1,  # whoever asks decides whether to try again
-    )
-    # The hook has read ~/.ssh/config by now, but that of whoever runs Airflow must not change where this leads.
-    hook.host_proxy_cmd, hook.key_file = settings.host_proxy_cmd, settings.key_file
-    hook.look_for_keys = settings.look_for_keys and settings.key_file is None and settings.private_key is None
-    hook.compress = settings.compress
-    if settings.private_key is not None:
-        hook.pkey = hook._pkey_from_private_key(  # noqa: SLF001 - the provider's own reader of keys in connections
-            settings.private_key, passphrase=settings.private_key_passphrase
-        )
-    elif settings.key_file is not None and settings.private_key_passphrase is not None:
-        text = Path(settings.key_file).expanduser().read_text()
-        hook.pkey = hook._pkey_from_private_key(text, passphrase=settings.private_key_passphrase)  # noqa: SLF001
-        hook.key_file = None
-    hook.host_key = next(iter(_known_host_keys(settings)), None)  # type: ignore[assignment]
-    return hook
-
-
-def _known_host_keys(settings: SSHSettings) -> list[paramiko.PKey]:
-    """Return the keys of which the host must have one; none leaves it to the user's own known_hosts file."""
-    if settings.host_key is not None:
-        name, data = settings.host_key.split()
-        entry = HostKeyEntry.from_line(f"{settings.host} {name} {data}")
-        if entry is None or entry.key is None:
-            raise HostKeyRefused(f"the host_key of connection {settings.conn_id!r} can't be read")
-        return [entry.key]
-    if settings.known_hosts is not None:
-        known = paramiko.HostKeys(str(Path(settings.known_hosts).expanduser()))
-        name = settings.host if settings.port == 22 else f"[{settings.host}]:{settings.port}"  # noqa: PLR2004 - ssh
-        found = known.lookup(name)
-        if not found:
-            raise _host_key_refused(settings, f"{settings.known_hosts} holds no key of {name}")
-        return list(found.values())
-    return []
 
 
 def open_session(client: paramiko.SSHClient, where: str, timeout_seconds: float) -> paramiko.Channel:

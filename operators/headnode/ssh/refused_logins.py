@@ -26,6 +26,11 @@ from headnode.ssh.settings import SSHSettings
 CLOSED_RETRY_SECONDS: Final = 300.0
 HOST_KEY_RETRY_SECONDS: Final = 60.0
 _LARGEST_FILE: Final = 1024 * 1024
+# Two connections that differ in these alone offer the same.
+_NOT_OFFERED: Final = frozenset(
+    {"conn_id", "hosts", "budget", "connect_timeout_seconds", "keepalive_seconds", "max_sessions", "compress"}
+    | {"credential_command", "credential_command_seconds", "slurm_path"}
+)
 # What ssh-keygen calls the keys that are looked for where a connection names none.
 _DEFAULT_KEYS: Final = ("id_rsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk", "id_dsa")
 _AGENT_LIST: Final = b"\x00\x00\x00\x01\x0b"  # SSH_AGENTC_REQUEST_IDENTITIES
@@ -124,14 +129,15 @@ def _minutes(seconds: float) -> str:
 def digest_of(settings: SSHSettings) -> str:
     """Return a digest of all that a login would offer: the connection, the files that it names, the agent's keys."""
     offered = hashlib.sha256()
-    for text in _texts(dataclasses.replace(settings, budget=None)):
+    fields = {each.name for each in dataclasses.fields(settings)} - _NOT_OFFERED
+    for text in (text for name in sorted(fields) for text in (name, *_texts(getattr(settings, name)))):
         offered.update(f"{text!r}\n".encode() + _content(text))
     if settings.key_file is not None:
         offered.update(_content(f"{settings.key_file}-cert.pub"))
     elif settings.private_key is None and settings.look_for_keys:
         for key in _DEFAULT_KEYS:
             offered.update(_content(f"~/.ssh/{key}") + _content(f"~/.ssh/{key}-cert.pub"))
-        offered.update(_agent_keys())
+    offered.update(_agent_keys(settings.agent_path or os.environ.get("SSH_AUTH_SOCK")))
     # Slow to guess from, since a password may be short.
     return hashlib.scrypt(offered.digest(), salt=settings.host.encode(), n=2**12, r=8, p=1).hex()
 
@@ -160,15 +166,14 @@ def _content(text: str) -> bytes:
         return type(error).__name__.encode()
 
 
-def _agent_keys() -> bytes:
+def _agent_keys(place: str | None) -> bytes:
     """Return a digest of the keys that the SSH agent offers (draft-miller-ssh-agent, section 4.4)."""
-    place = os.environ.get("SSH_AUTH_SOCK")
     if not place:
         return b""
     answer = b""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as agent:  # an agent that is away has no keys
         agent.settimeout(_AGENT_SECONDS)
-        agent.connect(place)
+        agent.connect(str(Path(place).expanduser()))
         agent.sendall(_AGENT_LIST)
         while len(answer) < 4 or len(answer) < 4 + int.from_bytes(answer[:4], "big"):  # noqa: PLR2004 - its length
             piece = agent.recv(65536)
