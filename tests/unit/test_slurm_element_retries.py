@@ -87,3 +87,15 @@ def test_elements_of_a_lost_node_run_again_anywhere():
     """Which node it was is not known of an element."""
     again = retries(on_node_fail=ExcludeNode()).after({0: OK, 1: LOST_NODE}, job_ids="1")
     assert (again.elements, again.options) == ((1,), ())
+
+
+def test_elements_that_slurm_may_not_requeue_run_again():
+    """Those of an array with secrets; no retry is used up."""
+    decides = ElementRetries(FailurePolicy(), element_retries=0, requested={}, in_place_of_requeue=True)
+    again = decides.after({0: OK, 1: LOST_NODE, 2: FAILED}, job_ids="7")
+    assert again is not None
+    assert again.elements == (1,)
+    assert again.reason == (
+        "elements 1 run again: job 7 ended as NODE_FAIL; in place of a requeue it is submitted again"
+    )
+    assert retries().after({1: LOST_NODE}, job_ids="7") is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headnode.errors import JobSpecError
 from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
 from headnode.slurm.record import Submission, Usage
-from headnode.slurm.resubmission import End, GiveUp, Resubmission, decide, end_of
+from headnode.slurm.resubmission import MOST_IN_PLACE_OF_REQUEUES, End, GiveUp, Resubmission, decide, end_of
 from headnode.slurm.states import JobState, Phase, phase_of
 
 ALL = FailurePolicy(on_out_of_memory=MoreMemory(), on_timeout=Resubmit(), on_node_fail=ExcludeNode())
@@ -242,3 +242,39 @@ def test_the_end_in_a_record():
     assert not unknown.ended
     assert end_of(unknown).state is JobState.UNKNOWN
     assert end_of(submission.model_copy(update={"usage": Usage()})).memory_mebibytes is None
+
+
+REQUEUED = [JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL]
+
+
+@pytest.mark.parametrize("state", REQUEUED)
+def test_jobs_that_slurm_may_not_requeue_are_submitted_again(state):
+    """Jobs with secrets: at most so often, and not where their author wants no requeue either."""
+    end = End(job_id="7", state=state)
+    after = decide(FailurePolicy(), [end], {}, in_place_of_requeue=True)
+    reason = f"job 7 ended as {state.value}; in place of a requeue it is submitted again"
+    assert after == Resubmission(options=(), reason=reason)
+    assert decide(FailurePolicy(), [end], {}) == GiveUp()
+    assert decide(FailurePolicy(), [end], {"no-requeue": True}, in_place_of_requeue=True) == GiveUp()
+    many = [end] * (MOST_IN_PLACE_OF_REQUEUES + 1)
+    assert decide(FailurePolicy(), many[1:], {}, in_place_of_requeue=True) == Resubmission(options=(), reason=reason)
+    last = decide(FailurePolicy(), many, {}, in_place_of_requeue=True)
+    assert last == GiveUp(because=f"it was submitted again {MOST_IN_PLACE_OF_REQUEUES} times for that already")
+
+
+def test_what_policies_taught_holds_in_place_of_requeues():
+    """A job that once lacked memory keeps what it has got."""
+    ends = [OOM, End(job_id="8", state=JobState.PREEMPTED, memory_mebibytes=2000)]
+    after = decide(ALL, ends, {"mem": "1000M"}, in_place_of_requeue=True)
+    assert isinstance(after, Resubmission)
+    assert after.options == decide(ALL, [OOM], {"mem": "1000M"}).options
+
+
+def test_a_policy_for_nodes_outweighs_requeues():
+    """It says how often, and leaves the node out."""
+    end = End(job_id="7", state=JobState.NODE_FAIL, nodes="n1")
+    policy = FailurePolicy(on_node_fail=ExcludeNode(times=1))
+    after = decide(policy, [end], {}, in_place_of_requeue=True)
+    assert isinstance(after, Resubmission)
+    assert after.options == ("--exclude=n1",)
+    assert isinstance(decide(policy, [end, end], {}, in_place_of_requeue=True), GiveUp)

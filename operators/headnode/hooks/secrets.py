@@ -6,15 +6,20 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from airflow.sdk import BaseHook, Variable
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.log import amask_secret, mask_secret
 
+from headnode.cluster.secrets import JobSecrets
+from headnode.cluster.submission import SubmitRequest
 from headnode.errors import JobSpecError
 from headnode.hooks.shared_answers import SharedAnswers
-from headnode.slurm.secrets import SecretReference, parse_reference
+from headnode.slurm.arrays import expand_elements, render_elements
+from headnode.slurm.script import array_indexes
+from headnode.slurm.secrets import SecretReference, parse_reference, render_secrets
 
 # A line of a secret of several lines, such as a key, is masked by itself where it is as long as this.
 _LINE_LENGTH: Final = 8
@@ -46,6 +51,33 @@ async def aresolve_secrets(secret_env: Mapping[str, str]) -> dict[str, str]:
         for part in _masked(value):
             await amask_secret(part)
     return values
+
+
+def with_secrets(request: SubmitRequest, values: Mapping[str, str]) -> SubmitRequest:
+    """Return the request for a job that takes in the secrets ``values``.
+
+    Slurm never starts such a job a second time, for it has removed its file.
+
+    Raises:
+        JobSpecError: a value can't be put into an environment, or an array's elements can't be told.
+    """
+    try:
+        content = render_secrets(values)
+    except ValueError as error:
+        raise JobSpecError("secret_env", str(error)) from None
+    secrets = JobSecrets(content=content, indexes=_indexes(request))
+    return replace(request, options=(*request.options, "--no-requeue"), secrets=secrets)
+
+
+def _indexes(request: SubmitRequest) -> str:
+    """Return the indexes of the array that the request makes, empty where it makes none."""
+    if not request.is_array:
+        return ""
+    given = [option.removeprefix("--array=") for option in request.options if option.startswith("--array=")]
+    elements = expand_elements(given[-1] if given else array_indexes(request.script))
+    if not elements:
+        raise JobSpecError("secret_env", "needs to know an array's elements; give them as numbers, e.g. 0-9")
+    return render_elements(elements)
 
 
 def _masked(value: str) -> list[str]:

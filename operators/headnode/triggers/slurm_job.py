@@ -165,9 +165,9 @@ class SlurmJobTrigger(SubmittingTrigger):
     async def _completed(self, request: SubmitRequest) -> SubmitRequest:
         if self.secret_env is None:
             return request
-        from headnode.triggers.secrets import with_secrets  # noqa: PLC0415 - few jobs have any
+        from headnode.triggers.secrets import complete_request  # noqa: PLC0415 - few jobs have any
 
-        return await with_secrets(request, self.secret_env)
+        return await complete_request(request, self.secret_env)
 
     async def _discard_secrets(self, tracker: Tracker, place: JobPlace, keys: Sequence[str]) -> None:
         if self.secret_env is not None:
