@@ -253,7 +253,10 @@ def known(answer: Any) -> Any:
 
 
 def _utc(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):
+        return f"{seconds:.0f} s after the epoch"  # a file system may hold any number
 
 
 def to_json(condition: Condition) -> dict[str, Any]:

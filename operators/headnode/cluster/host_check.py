@@ -7,7 +7,6 @@ and a file is written, locked and removed in it.
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 import shlex
@@ -108,7 +107,7 @@ def read_words(stdout: str) -> dict[str, str]:
         word, _, text = line.partition(" ")
         try:
             said[word] = base64.b64decode(text, validate=True).decode("utf-8", "replace").rstrip("\n")
-        except binascii.Error as error:
+        except ValueError as error:
             raise UnreadableAnswer(f"looking at the host: the line {line[:200]!r} can't be read") from error
     return said
 

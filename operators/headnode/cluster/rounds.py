@@ -26,7 +26,7 @@ from headnode.cluster.logs import read_logs
 from headnode.cluster.outages import Service
 from headnode.cluster.procedures import Procedure
 from headnode.cluster.queries import AccountingAbsent, QueueSnapshot, accounting, queue_snapshot, without_accounting
-from headnode.errors import HeadnodeError, JobLost, JobPendingTooLong, SlurmError, TransportError
+from headnode.errors import HeadnodeError, JobLost, JobPendingTooLong, SlurmError, TransportError, UnreadableAnswer
 from headnode.slurm.accounting import AccountingEntry
 
 MAX_READS_AT_END: Final = 200
@@ -63,7 +63,8 @@ class Rounds:
         self.troubled = changed = False
         try:
             changed = yield from self._look(subscriptions)
-        except TransportError as error:
+        except (TransportError, UnreadableAnswer) as error:
+            # Also where nothing but the logs could be read: all of it is asked again at the next interval.
             self._failed(Service.SSH, subscriptions, error)
         else:
             self._answered(Service.SSH, subscriptions)

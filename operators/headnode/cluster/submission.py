@@ -137,8 +137,10 @@ def _step(
             return int(attempt), decode_said(said), replies["directory"]
         if "unresolved" in replies:
             key, attempt, _ = replies["unresolved"].split()
-            if key == request.place.key:
+            if key == request.place.key and "directory" in replies:
                 return int(attempt), None, replies["directory"]
+            if key == request.place.key:
+                raise _step_error(output, {})
             yield from _resolve_earlier(request.place, key, settle_seconds)
         elif "nocode" in replies and request.code is not None:
             yield from _upload_code(request)

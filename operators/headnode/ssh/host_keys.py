@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import getpass
 import hashlib
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ def fingerprint(key: str) -> str:
     words = key.split()
     try:
         data = base64.b64decode(words[1], validate=True)
-    except (IndexError, binascii.Error) as error:
+    except (IndexError, ValueError) as error:
         raise ValueError(f"{key[:80]!r} is no '<type> <base64>'") from error
     return "SHA256:" + base64.b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
 
