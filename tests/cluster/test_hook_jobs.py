@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -290,3 +291,19 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(hook, connection, t
     assert f"job {job_id} goes on on 127.0.0.1: wait(job) waits again, cancel(job) ends it; the handle is" in text
     assert hook.state(job_id) == "RUNNING"
     hook.cancel(job_id)
+
+
+def test_the_example_of_the_documentation(hook, connection, slurm_cluster, tmp_path):
+    """The text's own program, run twice: the second run finds the jobs of the first."""
+    text = (Path(__file__).parents[2] / "docs/python.md").read_text()
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "SlurmHook" in each]
+    environment = {"AIRFLOW_CONN_MY_CLUSTER": connection, "AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", example], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "\n[9, 16]\n" in done.stdout
+        assert "squaring 3\n" in done.stdout
+    assert "found again on" in done.stdout
+    assert len(jobs_named(slurm_cluster, "square of 3")) == 1

@@ -30,6 +30,7 @@ def connections(slurm_cluster, tmp_path_factory):
     return {
         "slurm_default": connection(),
         "typed_slurm": connection("slurm"),
+        "my_cluster": connection("slurm"),
         "many_jobs": connection(poll_seconds=3, poll_max_seconds=6),
         "stranger": connection(key_file=str(stranger), look_for_keys=False),
         "unknown_host": connection(host_key=OTHER_HOST_KEY),

@@ -13,6 +13,7 @@ from headnode.testing.airflow import PrivateAirflow
 
 ROOT = Path(__file__).parents[2]
 CONSUMER = Path(__file__).parent / "consumer"
+BY_ENTRY_POINT = CONSUMER / "by_entry_point.py"
 TIMEOUT_SECONDS = 180
 
 
@@ -20,7 +21,16 @@ TIMEOUT_SECONDS = 180
 def consumer(tmp_path_factory):
     """Return the consumer's DAG folder, outside this repository."""
     folder = tmp_path_factory.mktemp("consumer") / "dags"
-    shutil.copytree(CONSUMER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CONSUMER, folder, ignore=shutil.ignore_patterns("__pycache__", BY_ENTRY_POINT.name))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def consumer_of_wheel(consumer, tmp_path_factory):
+    """Return the same with a DAG besides that needs the wheel's entry points."""
+    folder = tmp_path_factory.mktemp("consumer_of_wheel") / "dags"
+    shutil.copytree(consumer, folder)
+    shutil.copy(BY_ENTRY_POINT, folder)
     return folder
 
 
@@ -55,19 +65,24 @@ def test_the_wheel_is_what_is_imported(installed, tmp_path):
         assert Path(file).is_relative_to(installed.parents[1])
 
 
-def test_consumers_can_check_their_types_strictly(installed, consumer, tmp_path):
+def test_consumers_can_check_their_types_strictly(installed, consumer_of_wheel, tmp_path):
     """The wheel brings its types along."""
     mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", installed, "--cache-dir", tmp_path]
-    assert "no issues found in 1 source file" in run(*mypy, consumer / "consumer.py", cwd=tmp_path)
+    files = [consumer_of_wheel / "consumer.py", consumer_of_wheel / BY_ENTRY_POINT.name]
+    assert "no issues found in 2 source files" in run(*mypy, *files, cwd=tmp_path)
 
 
-def run_consumer(airflow, sacct):
+def run_consumer(airflow, sacct, *, by_entry_point=False):
     """Run the consumer's DAG; fail unless it ended well, by one job, with the plugin registered once."""
     try:
+        decorated = airflow.trigger_dag("by_entry_point") if by_entry_point else None
         run_id = airflow.trigger_dag("consumer")
         assert airflow.wait_for_run("consumer", run_id, timeout_seconds=TIMEOUT_SECONDS) == "success"
         job_id = airflow.xcom("consumer", run_id, "compute", "slurm_job")["job_id"]
         assert airflow.xcom("consumer", run_id, "read") == f"42 by job {job_id}"
+        if decorated is not None:
+            assert airflow.wait_for_run("by_entry_point", decorated, timeout_seconds=TIMEOUT_SECONDS) == "success"
+            assert airflow.xcom("by_entry_point", decorated, "tell") == "the square is 49"
         plugins = airflow.api("GET", "/plugins")["plugins"]
         assert [plugin["name"] for plugin in plugins if "headnode" in plugin["name"]] == ["headnode"]
         assert airflow.import_errors() == []
@@ -79,11 +94,15 @@ def run_consumer(airflow, sacct):
 
 @pytest.mark.airflow
 @pytest.mark.cluster
-def test_a_consumers_dag_runs_a_job_with_the_wheel(installed, consumer, connections, sacct, tmp_path):
+def test_a_consumers_dags_run_jobs_with_the_wheel(installed, consumer_of_wheel, connections, sacct, tmp_path):
     """In another folder, in an environment that has nothing of this repository but the wheel."""
-    connection = {"my_cluster": connections["typed_slurm"]}
-    airflow = PrivateAirflow.start(tmp_path / "af", dags_folder=consumer, connections=connection, python=installed)
-    run_consumer(airflow, sacct)
+    airflow = PrivateAirflow.start(
+        tmp_path / "af",
+        dags_folder=consumer_of_wheel,
+        connections={"my_cluster": connections["typed_slurm"]},
+        python=installed,
+    )
+    run_consumer(airflow, sacct, by_entry_point=True)
 
 
 @pytest.mark.airflow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, assert_type
 
-from airflow.sdk import DAG, Asset, AssetWatcher
+from airflow.sdk import DAG, Asset, AssetWatcher, XComArg, task
 
 import headnode
 from headnode import (
@@ -18,11 +18,13 @@ from headnode import (
     Resubmit,
     SlurmArrayOperator,
     SlurmHook,
+    SlurmJob,
     SlurmJobOperator,
     SlurmJobSensor,
     SlurmJobTrigger,
     SlurmPartitionSensor,
     UploadOperator,
+    slurm_task,
 )
 from headnode.errors import HeadnodeError, JobSpecError
 from headnode.slurm.record import JobRecord
@@ -106,6 +108,21 @@ with DAG("typed", schedule=None):
     [named, gpus, nodes, there, quiet] >> train
     SlurmJobOperator.partial(task_id="many").expand(command=[["hostname"], ["nproc"]])
 
+
+@task.slurm(slurm_conn_id="my_cluster", memory="8G", python="python3.9")
+def by_entry_point(number: int) -> int:
+    """Run on the cluster."""
+    return number
+
+
+@slurm_task(memory="8G", multiple_outputs=True)
+def by_name(number: int) -> dict[str, int]:
+    """Run on the cluster."""
+    return {"number": number}
+
+
+assert_type(by_entry_point(1), XComArg)
+assert_type(by_name.partial().expand(number=[1, 2]), XComArg)
 assert_type(train, SlurmJobOperator)
 assert_type(tiles, SlurmArrayOperator)
 assert_type(wait, SlurmJobSensor)
@@ -131,6 +148,18 @@ def ask(hook: SlurmHook) -> None:
     assert_type(hook.job_state("17"), str | None)
     assert_type(hook.test_connection(), tuple[bool, str])
     hook.cancel("17")
+    job = hook.submit(command=["train"], key="train", code="jobs", memory="8G", nodes=2, time_limit=timedelta(hours=1))
+    assert_type(job, SlurmJob)
+    assert_type(SlurmJob.from_json(job.to_json()), SlurmJob)
+    assert_type(hook.wait([job, job], timeout=60.0, poll_seconds=30.0), list[Any])
+    hook.wait(job, timeout=timedelta(hours=1), show_log=True, say=print)
+    assert_type(hook.state(job), str | None)
+    assert_type(hook.logs(job, "stderr", start=0), str)
+    assert_type(list(hook.logs(job, follow=True)), list[str])
+    hook.cancel(job)
+    hook.submit(command=5)  # type: ignore[arg-type]
+    hook.submit(command="true", colour="red")  # type: ignore[call-arg]
+    hook.logs(job, "both")  # type: ignore[call-overload]
 
 
 def read(xcom: dict[str, Any]) -> None:
