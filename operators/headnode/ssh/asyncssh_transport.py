@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from headnode.errors import (
-    AuthenticationRefused,
     CommandTimedOut,
     ConnectionLost,
-    HostKeyRefused,
     HostUnreachable,
 )
-from headnode.ssh.failover import CHECK_CREDENTIALS, CurrentHost, closed_to_all, refusal
+from headnode.ssh.failover import CurrentHost, closed_to_all
 from headnode.ssh.login import ain_flight, alog_in
 from headnode.ssh.port import Answer, Command, command_line
 from headnode.ssh.sessions import Sessions, next_pause
@@ -34,6 +30,8 @@ _LOG: Final = logging.getLogger("headnode.ssh")
 
 def _load_asyncssh() -> None:
     import asyncssh  # noqa: PLC0415
+
+    import headnode.ssh.asyncssh_login  # noqa: F401, PLC0415
 
     # At INFO, asyncssh tells of every session; in a triggerer that would go into the logs of tasks.
     asyncssh.set_log_level("WARNING")
@@ -156,102 +154,16 @@ class AsyncSSHTransport:
 
     async def _login(self, settings: SSHSettings) -> asyncssh.SSHClientConnection:
         await asyncio.to_thread(_load_asyncssh)
-        import asyncssh  # noqa: PLC0415
+        from headnode.ssh.asyncssh_login import open_connection  # noqa: PLC0415 - loaded by now
 
-        banners: list[str] = []
-        where = f"{settings.username}@{settings.host}:{settings.port} (connection {settings.conn_id!r})"
-        try:
-            async with asyncio.timeout(settings.connect_timeout_seconds):
-                options = await asyncio.to_thread(_connect_options, settings)  # reads and decrypts keys
-                connection = await asyncssh.connect(**options, client_factory=_listening_client(banners))
-            self._at = settings
-            return connection  # noqa: TRY300 - the errors below are those of connecting
-        except asyncssh.HostKeyNotVerifiable as error:
-            raise HostKeyRefused(
-                f"the host key of {where} is not the known one, or none is known: {error.reason}."
-                f" `ssh-keyscan -p {settings.port} {settings.host}` prints the host's keys; compare them with what the"
-                " site publishes, then put '<type> <key>' into the connection's host_key extra, or the line into"
-                " ~/.ssh/known_hosts of the user who runs Airflow."
-            ) from error
-        except asyncssh.PermissionDenied as error:
-            raise refusal(where, str(error), "".join(banners)) from error
-        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-            raise AuthenticationRefused(f"no login at {where}: {error}. {CHECK_CREDENTIALS}") from error
-        except FileNotFoundError as error:
-            raise AuthenticationRefused(
-                f"no login at {where}: the file {error.filename!r} that the connection names is not on this machine"
-            ) from error
-        except (TimeoutError, asyncssh.Error, OSError) as error:
-            raise HostUnreachable(
-                f"{where} can't be reached: {error or type(error).__name__}. Check Host and Port of the Airflow"
-                " connection, and whether the login node is up."
-            ) from error
+        connection = await open_connection(settings)
+        self._at = settings
+        return connection
 
 
 class _SessionRefused(HostUnreachable):
     """The host opened no session for the command; nothing was sent."""
 
 
-def _listening_client(banners: list[str]) -> Callable[[], asyncssh.SSHClient]:
-    """Return what makes asyncssh keep what the host says before it lets anybody in."""
-    import asyncssh  # noqa: PLC0415
-
-    class Listening(asyncssh.SSHClient):
-        def auth_banner_received(self, msg: str, lang: str) -> None:  # noqa: ARG002 - asyncssh's
-            banners.append(msg)
-
-    return Listening
-
-
-# paramiko's words for kinds of algorithms, and asyncssh's options for them.
-_ALGORITHM_OPTIONS: Final = {
-    "kex": "kex_algs",
-    "ciphers": "encryption_algs",
-    "macs": "mac_algs",
-    "keys": "server_host_key_algs",
-    "pubkeys": "signature_algs",
-    "compression": "compression_algs",
-}
-
-
 def _bytes(output: bytes | str | None) -> bytes:
     return output.encode() if isinstance(output, str) else bytes(output or b"")
-
-
-def _connect_options(settings: SSHSettings) -> dict[str, Any]:
-    import asyncssh  # noqa: PLC0415
-
-    options: dict[str, Any] = {
-        "host": settings.host,
-        "port": settings.port,
-        "username": settings.username,
-        "keepalive_interval": settings.keepalive_seconds,
-        "login_timeout": settings.connect_timeout_seconds,
-        "config": [],  # ~/.ssh/config of whoever runs Airflow must not change where a connection leads
-    }
-    if settings.host_key is not None:
-        name = settings.host if settings.port == asyncssh.DEFAULT_PORT else f"[{settings.host}]:{settings.port}"
-        options["known_hosts"] = asyncssh.import_known_hosts(f"{name} {settings.host_key}\n")
-    else:
-        known_hosts = Path(settings.known_hosts or "~/.ssh/known_hosts").expanduser()
-        options["known_hosts"] = str(known_hosts) if known_hosts.exists() else asyncssh.import_known_hosts("")
-    if settings.private_key is not None:
-        options["client_keys"] = [asyncssh.import_private_key(settings.private_key, settings.private_key_passphrase)]
-    elif settings.key_file is not None:
-        key_file = Path(settings.key_file).expanduser()
-        options["client_keys"] = [asyncssh.read_private_key(str(key_file), settings.private_key_passphrase)]
-    elif not settings.look_for_keys:
-        options.update(client_keys=None, agent_path=None)
-    if settings.password is not None:
-        options["password"] = settings.password
-    if settings.ciphers:
-        options["encryption_algs"] = list(settings.ciphers)
-    if settings.compress:
-        options["compression_algs"] = ["zlib@openssh.com", "none"]
-    for kind, names in settings.disabled_algorithms:
-        option = _ALGORITHM_OPTIONS[kind]
-        offered = options.get(option)
-        options[option] = [name for name in offered if name not in names] if offered else "-" + ",".join(names)
-    if settings.host_proxy_cmd is not None:
-        options["proxy_command"] = settings.host_proxy_cmd
-    return options

@@ -97,23 +97,14 @@ class Interview:
 
     def _answer(self, prompt: str) -> str:
         kind = kind_of(prompt)
-        if kind is None:
-            raise AuthenticationRefused(
-                f"{self._where} asks {prompt!r} at the login, which is neither a password nor a one-time code; such a"
-                " login needs a person: open it by hand and name its socket in the control_path extra"
-            )
-        if prompt in self._asked:
+        if prompt in self._asked and kind is not None:
             raise refused_answer(self._where, kind)
         self._asked.add(prompt)
-        if kind == "code" and self._code is None:
-            raise AuthenticationRefused(
-                f"{self._where} asks for a one-time code ({prompt!r}) and the connection has no totp_secret; where the"
-                " site's rules allow it, put the base32 secret that the site showed beside the QR code there, else"
-                " open a login by hand and name its socket in the control_path extra"
-            )
-        if kind == "password" and self._password is None:
-            raise AuthenticationRefused(f"{self._where} asks for a password ({prompt!r}) and the connection has none")
-        return self._code() if kind == "code" and self._code is not None else self._password or ""
+        if kind == "code" and self._code is not None:
+            return self._code()
+        if kind == "password" and self._password is not None:
+            return self._password
+        raise _unanswerable(self._where, prompt, kind)
 
     @property
     def last_kind(self) -> str | None:
@@ -129,6 +120,25 @@ def kind_of(prompt: str) -> str | None:
     if _PASSWORD.search(prompt):
         return "password"
     return "code" if _CODE.search(prompt) else None
+
+
+def _unanswerable(where: str, prompt: str, kind: str | None) -> AuthenticationRefused:
+    if kind == "code":
+        problem = (
+            f"asks for a one-time code ({prompt!r}) and the connection has no totp_secret for it; where the site's"
+            " rules allow it, put the base32 secret that the site showed beside the QR code there, else open a login by hand"
+            " and name its socket in the control_path extra"
+        )
+    elif kind == "password":
+        problem = f"asks for a password ({prompt!r}) and the connection has none for it"
+    else:
+        problem = (
+            f"asks {prompt!r} at the login, which is neither a password nor a one-time code; such a login needs a"
+            " person: open it by hand and name its socket in the control_path extra"
+        )
+    error = AuthenticationRefused(f"{where} {problem}.")
+    error.by_host = True  # asking it again and again would be hammering
+    return error
 
 
 def refused_answer(where: str, kind: str) -> AuthenticationRefused:

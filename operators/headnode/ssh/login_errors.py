@@ -36,9 +36,9 @@ def host_key_refused(hop: Hop, shown: str | None, known: KnownKeys) -> HostKeyRe
         )
     before = " or ".join(_named(key) for key in known.keys) or "an authority's"
     return HostKeyRefused(
-        f"the host key of {hop.where} is not the known one: {now}, but {known.source} says {before}. Either the site has"
-        " changed its key, which its news will say, or somebody stands between: nothing was sent. If it was changed,"
-        f" {remedy}, in place of the old one."
+        f"the host key of {hop.where} is not the known one: {now}, but {known.source} says {before}. Either the site"
+        " has changed its key, which its news will say, or somebody stands between; nothing was sent. If the site has"
+        f" changed it, {remedy}, in place of the old one."
     )
 
 
@@ -64,8 +64,8 @@ def refused(
         return error
     end = f" (valid until {over[0].end})" if over else ""
     expired = CredentialExpired(
-        f"{hop.where} refused the login: {what}{end}. Its time seems to be over; renew it as the site says, and headnode"
-        " goes on by itself as soon as the new one is there."
+        f"{hop.where} refused the login: {what}{end}. Its time seems to be over; renew it as the site says, and"
+        " headnode goes on by itself as soon as the new one is there."
     )
     expired.by_host = True
     return expired
@@ -117,7 +117,7 @@ def _greeting(hop: Hop) -> str | None:
 
 
 def _named(key: str) -> str:
-    return f"{key.split()[0]} {fingerprint(key)}"
+    return f"{key.split(maxsplit=1)[0]} {fingerprint(key)}"
 
 
 def _described(offer: Offer) -> str:
