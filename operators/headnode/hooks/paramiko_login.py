@@ -71,6 +71,7 @@ class _Login:
         self._agent: paramiko.Agent | None = None
         self._keys: list[paramiko.PKey] = []
         self._deadline = 0.0
+        self._banner = b""
         self._interview = Interview(hop.where, password=hop.password, code=_code_source(hop, settings))
 
     def transport(self) -> paramiko.Transport:
@@ -135,6 +136,8 @@ class _Login:
             transport.auth_none(hop.username)
         except paramiko.BadAuthenticationType as error:
             left = error.allowed_types
+            # Shown once; paramiko forgets it with the next attempt.
+            self._banner = transport.get_banner() or b""
         else:
             return
         ways: dict[str, Callable[[paramiko.Transport], list[str]]] = {
@@ -204,7 +207,7 @@ class _Login:
             self._offers,
             agent_keys=len(self._keys) - len(self._offers),
             asked=self._interview.last_kind,
-            banner=(transport.get_banner() or b"").decode("utf-8", "replace"),
+            banner=self._banner.decode("utf-8", "replace"),
             renewable=bool(self._settings.credential_command),
         )
 
