@@ -62,7 +62,17 @@ class TransportError(HeadnodeError):
 
 
 class HostKeyRefused(TransportError):
-    """The host's key is unknown or differs from the known one."""
+    """The host's key is unknown or differs from the known one.
+
+    ``shown`` is the key that the host has shown, where it did; ``known`` are those on record, which ``source`` names
+    in words. Each is ``<type> <base64>``. ``known_as`` is how a known_hosts file writes the host.
+    """
+
+    shown: str | None = None
+    known: tuple[str, ...] = ()
+    source: str = ""
+    known_as: str = ""
+    is_jump_host: bool = False
 
 
 class AuthenticationRefused(TransportError):

@@ -207,7 +207,7 @@ def test_an_unknown_host_key(check, slurm_cluster, home, tmp_path):
     """The report shows fingerprint and key to whoever wants to accept it; what it says to do works."""
     text = the_wrong(check(without=["host_key"]))
     shown = fingerprint_of(slurm_cluster.host_key, tmp_path / "shown")
-    where = f"127.0.0.1:{slurm_cluster.port}"
+    where = f"[127.0.0.1]:{slurm_cluster.port}"
     assert text.startswith(f"Host key: {where} is not known yet; it shows ssh-ed25519 {shown}. Compare the fingerprint")
     assert f"set the connection's host_key to `{slurm_cluster.host_key}`" in text
     assert not (home / ".ssh" / "known_hosts").exists()

@@ -45,7 +45,7 @@ def test_a_connection_with_a_fault(airflow, stored, connections):
     key = json.loads(connections["unknown_host"])["extra"]["host_key"]
     answer = airflow.api("POST", "/connections/test", stored(host_key=key))
     assert not answer["status"]
-    assert answer["message"].startswith("Host key: 127.0.0.1:")
+    assert answer["message"].startswith("Host key: [127.0.0.1]:")
     assert "but the connection's host_key says ssh-ed25519 SHA256:" in answer["message"]
 
 

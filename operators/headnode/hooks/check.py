@@ -15,10 +15,10 @@ from airflow.secrets.metastore import MetastoreBackend
 from headnode.cluster.checking import check_cluster
 from headnode.cluster.findings import Finding, Report, wrong
 from headnode.cluster.procedures import drive
-from headnode.errors import HeadnodeError, HostKeyRefused, HostUnreachable, TransportError
+from headnode.errors import HeadnodeError, HostKeyRefused, TransportError
 from headnode.hooks.connection import load_settings
 from headnode.ssh.asyncssh_transport import AsyncSSHTransport
-from headnode.ssh.host_keys import fingerprint, host_key_news
+from headnode.ssh.host_keys import describe, fingerprint
 from headnode.ssh.port import Answer, Command
 from headnode.ssh.settings import ClusterSettings, ConnectionInvalid, SSHSettings
 
@@ -66,8 +66,7 @@ async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
         findings = await drive(check_cluster(settings, clock=time.time), _Telling(transport, on_progress))
         key = _known_key(transport)
     except HostKeyRefused as refusal:
-        on_progress(f"asking {settings.ssh.host} for its host key")
-        return await _host_key(settings.ssh, refusal)
+        return [wrong("Host key", *describe(refusal))]
     except TransportError as error:
         return [wrong("Login", str(error))]
     except HeadnodeError as error:
@@ -84,14 +83,6 @@ def _known_key(transport: AsyncSSHTransport) -> list[Finding]:
         return []
     value = f"{transport.host_key.split()[0]} {fingerprint(transport.host_key)}"
     return [Finding(what="Host key", value=value)]
-
-
-async def _host_key(settings: SSHSettings, refusal: HostKeyRefused) -> list[Finding]:
-    try:
-        news = await host_key_news(settings)
-    except (HostUnreachable, OSError) as error:
-        return [wrong("Host key", f"{refusal} ({error})")]
-    return [wrong("Host key", each.value, each.remedy) for each in news] or [wrong("Host key", str(refusal))]
 
 
 def _describe(settings: SSHSettings, host: str) -> str:

@@ -30,16 +30,20 @@ def host_key_refused(hop: Hop, shown: str | None, known: KnownKeys) -> HostKeyRe
         " user who runs Airflow"
     )
     if not known.keys and not known.authorities:
-        return HostKeyRefused(
+        error = HostKeyRefused(
             f"the host key of {hop.where} is not known: {now}, and {known.source} has none for"
             f" {hop.name_in_known_hosts}. {remedy}."
         )
-    before = " or ".join(_named(key) for key in known.keys) or "an authority's"
-    return HostKeyRefused(
-        f"the host key of {hop.where} is not the known one: {now}, but {known.source} says {before}. Either the site"
-        " has changed its key, which its news will say, or somebody stands between; nothing was sent. If the site has"
-        f" changed it, {remedy}, in place of the old one."
-    )
+    else:
+        before = " or ".join(_named(key) for key in known.keys) or "an authority's"
+        error = HostKeyRefused(
+            f"the host key of {hop.where} is not the known one: {now}, but {known.source} says {before}. Either the"
+            " site has changed its key, which its news will say, or somebody stands between; nothing was sent. If the"
+            f" site has changed it, {remedy}, in place of the old one."
+        )
+    error.shown, error.known, error.source = shown, known.keys, known.source
+    error.known_as, error.is_jump_host = hop.name_in_known_hosts, hop.is_jump_host
+    return error
 
 
 def refused(

@@ -45,6 +45,7 @@ class Hop:
     username: str
     known_name: str
     known_without_port: bool = False
+    is_jump_host: bool = False
     host_key: str | None = None
     known_hosts: tuple[str, ...] = ()
     identities: tuple[Identity, ...] = ()
@@ -98,6 +99,7 @@ def connection_hop(settings: SSHSettings, *, host: str, port: int, username: str
         port=port,
         username=username,
         known_name=host,
+        is_jump_host=jump,
         known_hosts=(settings.known_hosts or "~/.ssh/known_hosts",),
         ciphers=settings.ciphers,
         macs=settings.macs,
