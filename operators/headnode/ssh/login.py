@@ -1,33 +1,24 @@
-"""A login within the budget: wait for a turn, offer nothing that was refused, go on to the next host where one is down.
-
-Written once, as a generator that yields what is to be done, and run by an async and by a sync driver, as the
-procedures of ``headnode.cluster`` are. What a login raises is raised inside the generator, at the yield.
-"""
+"""Logs in within the budget, in an event loop or without one; what is to be done, ``login_steps`` says."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import random
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, ParamSpec, Protocol, TypeVar
 
-from headnode.errors import HostUnreachable, TransportError
-from headnode.ssh.budget import SEEN_AGAIN_SECONDS, Turn
-from headnode.ssh.failover import CurrentHost, all_unreachable, at_host
-from headnode.ssh.ledger import HostLedger, Slot
-from headnode.ssh.refused_logins import RefusedLogins, digest_of
+from headnode.errors import TransportError
+from headnode.ssh.ledger import Slot
+from headnode.ssh.login_steps import Steps, Try, Wait, command_steps, login_steps, turn_steps
 from headnode.ssh.settings import SSHSettings
 
 _LOG: Final = logging.getLogger("headnode.ssh")
 # A wait is spoken of when it is no moment, and again from time to time.
 _SAY_AFTER_SECONDS: Final = 2.0
 _SAY_AGAIN_SECONDS: Final = 60.0
-_SOON_SECONDS: Final = 0.1
 
 
 class _Closable(Protocol):
@@ -38,120 +29,6 @@ T = TypeVar("T")
 C = TypeVar("C", bound=_Closable)
 P = ParamSpec("P")
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Ask again after so many seconds; ``reason`` is for the log."""
-
-    seconds: float
-    reason: str
-
-
-@dataclass(frozen=True)
-class Try:
-    """Log in with these settings, once."""
-
-    settings: SSHSettings
-
-
-Steps = Generator[Wait | Try, None, T]
-
-
-def login_steps(settings: SSHSettings, *, forced: bool = False) -> Steps[None]:
-    """Yield what a login takes. ``forced`` offers also what was refused before, because a person wants to know.
-
-    Raises:
-        HostUnreachable: no host of the connection can be reached at present.
-        AuthenticationRefused: the host refuses the credentials, or did so before.
-        TransportError: another reason why there is no login.
-    """
-    current = CurrentHost(settings)
-    failures: list[HostUnreachable] = []
-    for host in current.hosts():
-        try:
-            yield from _one_host(at_host(settings, host), forced=forced)
-        except HostUnreachable as failure:
-            failures.append(failure)
-        else:
-            current.works(host)
-            return
-    raise all_unreachable(settings, failures) from failures[-1]
-
-
-def _one_host(settings: SSHSettings, *, forced: bool) -> Steps[None]:
-    if settings.budget is None:
-        yield Try(settings)
-        return
-    ledger = HostLedger(settings.budget, settings.host, settings.port)
-    digest = digest_of(settings)
-    memory = RefusedLogins(ledger, digest)
-    slot = yield from _turn_to_log_in(ledger, memory, digest, forced=forced)
-    try:
-        try:
-            if not forced:
-                memory.check(claim=True)
-            yield Try(settings)
-        except TransportError as error:
-            memory.remember(error)
-            raise
-        memory.forget()
-    finally:
-        slot.release()
-
-
-def _turn_to_log_in(ledger: HostLedger, memory: RefusedLogins, digest: str, *, forced: bool) -> Steps[Slot]:
-    ticket = uuid.uuid4().hex
-    try:
-        while True:
-            if not forced:
-                memory.check()
-            # As long as nobody knows whether the host takes the credentials, one finds it out for all.
-            answer = ledger.ask(ticket, alone=None if memory.proven else digest[:40])
-            if isinstance(answer, Slot):
-                return answer
-            yield _wait_for_turn(answer, ledger)
-    finally:
-        ledger.leave(ticket)
-
-
-def _wait_for_turn(place: Turn, ledger: HostLedger) -> Wait:
-    most, window = ledger.budget.window
-    others = f"; {place.ahead} come first" if place.ahead else ""
-    reason = (
-        f"waiting for a turn to log in at {ledger.host}:{ledger.port}: {most} within {window:g} s and"
-        f" {ledger.budget.concurrent_logins} at a time may begin on this machine{others}"
-    )
-    if place.wait_seconds > 0:
-        reason += f"; that is in {place.wait_seconds:.0f} s at the earliest"
-    seconds = max(place.wait_seconds, _SOON_SECONDS * (1 + place.ahead)) * random.uniform(0.8, 1.2)  # noqa: S311
-    return Wait(min(seconds, SEEN_AGAIN_SECONDS), reason)
-
-
-def turn_steps(settings: SSHSettings) -> Steps[Slot]:
-    """Yield waits until a login may be made, and return the slot that it has then.
-
-    Raises:
-        TransportError: the host has refused the credentials before.
-    """
-    if settings.budget is None:
-        return Slot()
-    ledger = HostLedger(settings.budget, settings.host, settings.port)
-    digest = digest_of(settings)
-    return (yield from _turn_to_log_in(ledger, RefusedLogins(ledger, digest), digest, forced=False))
-
-
-def command_steps(settings: SSHSettings) -> Steps[Slot]:
-    """Yield waits until one more command may be sent to the host, and return the slot that it has then."""
-    if settings.budget is None:
-        return Slot()
-    ledger = HostLedger(settings.budget, settings.host, settings.port)
-    most, pause = settings.budget.commands_in_flight, _SOON_SECONDS
-    while (slot := ledger.command_slot()) is None:
-        reason = f"waiting to send a command to {settings.host}: {most} of this machine run there already"
-        yield Wait(pause * random.uniform(0.8, 1.2), reason)  # noqa: S311 - spreads load, hides nothing
-        pause = min(pause * 1.5, 2.0)
-    return slot
 
 
 class _Speaker:

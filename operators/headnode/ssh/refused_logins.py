@@ -10,9 +10,8 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,19 +19,13 @@ from typing import Any, Final
 from headnode import errors
 from headnode.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable, TransportError
 from headnode.ssh.ledger import HostLedger
-from headnode.ssh.settings import SSHSettings
+from headnode.ssh.route import Hop
 
 # A host in maintenance, or one whose key is not the known one, may be right again soon; no one is banned for asking.
 CLOSED_RETRY_SECONDS: Final = 300.0
 HOST_KEY_RETRY_SECONDS: Final = 60.0
 _LARGEST_FILE: Final = 1024 * 1024
-# Two connections that differ in these alone offer the same.
-_NOT_OFFERED: Final = frozenset(
-    {"conn_id", "hosts", "budget", "connect_timeout_seconds", "keepalive_seconds", "max_sessions", "compress"}
-    | {"credential_command", "credential_command_seconds", "slurm_path"}
-)
-# What ssh-keygen calls the keys that are looked for where a connection names none.
-_DEFAULT_KEYS: Final = ("id_rsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk", "id_dsa")
+_NOT_OFFERED: Final = frozenset({"where", "compress", "connect_timeout_seconds", "keepalive_seconds"})
 _AGENT_LIST: Final = b"\x00\x00\x00\x01\x0b"  # SSH_AGENTC_REQUEST_IDENTITIES
 _AGENT_SECONDS: Final = 2.0
 
@@ -41,8 +34,9 @@ class RefusedLogins:
     """What one host has said to one set of credentials."""
 
     def __init__(self, ledger: HostLedger, digest: str) -> None:
+        self.digest = digest
         self._ledger = ledger
-        self._name = f"credentials-{digest[:40]}.json"
+        self._name = f"credentials-{digest}.json"
 
     @property
     def proven(self) -> bool:
@@ -126,20 +120,21 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"  # noqa: PLR2004 - read as minutes from there
 
 
-def digest_of(settings: SSHSettings) -> str:
-    """Return a digest of all that a login would offer: the connection, the files that it names, the agent's keys."""
+def digest_of(hops: Sequence[Hop]) -> str:
+    """Return a digest of all that a login would offer on the way: keys, certificates, passwords, the agent's keys.
+
+    Two connections that lead to the same host in the same way have the same.
+    """
     offered = hashlib.sha256()
-    fields = {each.name for each in dataclasses.fields(settings)} - _NOT_OFFERED
-    for text in (text for name in sorted(fields) for text in (name, *_texts(getattr(settings, name)))):
-        offered.update(f"{text!r}\n".encode() + _content(text))
-    if settings.key_file is not None:
-        offered.update(_content(f"{settings.key_file}-cert.pub"))
-    elif settings.private_key is None and settings.look_for_keys:
-        for key in _DEFAULT_KEYS:
-            offered.update(_content(f"~/.ssh/{key}") + _content(f"~/.ssh/{key}-cert.pub"))
-    offered.update(_agent_keys(settings.agent_path or os.environ.get("SSH_AUTH_SOCK")))
+    for hop in hops:
+        fields = sorted({each.name for each in dataclasses.fields(hop)} - _NOT_OFFERED)
+        for text in (text for name in fields for text in (name, *_texts(getattr(hop, name)))):
+            offered.update(f"{text!r}\n".encode() + _content(text))
+        for identity in hop.identities:
+            offered.update(_content(f"{identity.key_file}-cert.pub"))
+        offered.update(_agent_keys(hop.agent_path))
     # Slow to guess from, since a password may be short.
-    return hashlib.scrypt(offered.digest(), salt=settings.host.encode(), n=2**12, r=8, p=1).hex()
+    return hashlib.scrypt(offered.digest(), salt=hops[-1].host.encode(), n=2**12, r=8, p=1).hex()[:40]
 
 
 def _texts(value: Any) -> Iterator[str]:
