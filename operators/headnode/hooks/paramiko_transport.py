@@ -15,6 +15,7 @@ from headnode.hooks.paramiko_login import open_client
 from headnode.ssh.failover import CurrentHost, closed_to_all
 from headnode.ssh.login import in_flight, log_in
 from headnode.ssh.port import Answer, Command, command_line
+from headnode.ssh.renewal import log_in_renewing
 from headnode.ssh.sessions import next_pause
 from headnode.ssh.settings import SSHSettings
 
@@ -37,6 +38,11 @@ class ParamikoTransport:
     def host(self) -> str:
         """The host's name, for messages."""
         return self._at.host
+
+    @property
+    def at(self) -> SSHSettings:
+        """The settings of the host where the connection leads, one of ``settings.hosts``."""
+        return self._at
 
     def run(self, command: Command) -> Answer:
         """Run one command to its end.
@@ -79,7 +85,7 @@ class ParamikoTransport:
             transport = self._client.get_transport()
             if transport is not None and transport.is_active():
                 return self._client
-        self._client = log_in(self.settings, self._login, forced=self._forced)
+        self._client = log_in_renewing(self.settings, lambda: log_in(self.settings, self._login, forced=self._forced))
         self.logins += 1
         return self._client
 

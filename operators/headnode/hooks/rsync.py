@@ -17,6 +17,8 @@ from headnode.cluster.staging import openssh
 from headnode.cluster.staging.remote import storing_error
 from headnode.errors import ConnectionLost, ContentDiffers, TransferError
 from headnode.hooks.transfer import Load, Meter, Stop
+from headnode.ssh.ledger import Slot
+from headnode.ssh.login import login_slot
 from headnode.ssh.settings import SSHSettings
 
 _SILENCE_SECONDS: Final = 120
@@ -69,17 +71,20 @@ class RsyncCarrier:
     def _run(self, load: Load, meter: Meter, source: str, target: str) -> None:
         with tempfile.TemporaryDirectory(prefix="headnode-") as folder, _quiet(Path(folder) / "errors") as errors:
             arguments = _arguments(load, Path(folder), _write_config(self._settings, Path(folder)))
-            with subprocess.Popen(
-                [*arguments, "--", source, target],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=_environment(),
-                start_new_session=True,
-            ) as process:
+            with (
+                login_slot(self._settings) as login,
+                subprocess.Popen(
+                    [*arguments, "--", source, target],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=_environment(),
+                    start_new_session=True,
+                ) as process,
+            ):
                 try:
                     self._stop.also(process.terminate)
-                    _watch(process, meter)
+                    _watch(process, meter, login)
                     status = process.wait()
                 finally:
                     process.kill()
@@ -129,11 +134,12 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("RSYNC_")} | {"LC_ALL": "C.UTF-8"}
 
 
-def _watch(process: subprocess.Popen[bytes], meter: Meter) -> None:
-    """Read rsync's account of its progress until it ends."""
+def _watch(process: subprocess.Popen[bytes], meter: Meter, login: Slot) -> None:
+    """Read rsync's account of its progress until it ends; with its first word, ssh's login is over."""
     rest = b""
     assert process.stdout is not None  # noqa: S101 - asked for as a pipe
     while data := os.read(process.stdout.fileno(), 65536):
+        login.release()
         *lines, rest = re.split(rb"[\r\n]", rest + data)
         for line in lines:
             if match := _PROGRESS.match(line):

@@ -273,7 +273,7 @@ class _Transfer:
         (carrier.send if self._sending else carrier.fetch)(load, self._meter)
 
     def _carrier(self) -> Carrier:
-        settings = self._hook.settings.ssh
+        settings = self._hook.transport.at
         if self._rsync_refused is None and self._has_rsync and rsync.is_installed():
             refusal = openssh.why_not(settings)
             if refusal is None:

@@ -16,6 +16,11 @@ _OPTIONS: Final = {
     "keys": "HostKeyAlgorithms",
     "pubkeys": "PubkeyAcceptedAlgorithms",
 }
+# Ways in that are left to the connection that is open already: files go over it by SFTP.
+_OTHER_WAYS: Final = (
+    *("certificate", "certificate_file", "agent_path", "totp_secret", "credential_command", "ssh_config"),
+    *("control_path", "jump"),
+)
 
 
 def why_not(settings: SSHSettings) -> str | None:
@@ -24,6 +29,8 @@ def why_not(settings: SSHSettings) -> str | None:
         return "the connection has a password"
     if settings.private_key_passphrase is not None:
         return "the connection's key has a passphrase"
+    if others := [name for name in _OTHER_WAYS if getattr(settings, name)]:
+        return f"the connection has {others[0]}, for which its own login is used"
     if not set(dict(settings.disabled_algorithms)) <= set(_OPTIONS):
         return "the connection disables algorithms that ssh has no option for"
     values = (settings.host, settings.username, settings.key_file, settings.known_hosts, settings.host_proxy_cmd)
@@ -59,10 +66,12 @@ def _lines(settings: SSHSettings, known_hosts: str, identity: str | None) -> Ite
         yield "PubkeyAuthentication", "no"
     if settings.host_proxy_cmd is not None:
         yield "ProxyCommand", _literal(settings.host_proxy_cmd)
+    if settings.macs:
+        yield "MACs", ",".join(settings.macs)
     if settings.ciphers:
         yield "Ciphers", ",".join(settings.ciphers)
     for kind, names in settings.disabled_algorithms:
-        if kind != "ciphers" or not settings.ciphers:
+        if not {"ciphers": settings.ciphers, "macs": settings.macs}.get(kind):
             yield _OPTIONS[kind], "-" + ",".join(names)
     yield "Compression", "yes" if settings.compress else "no"
     yield "ConnectTimeout", str(max(1, round(settings.connect_timeout_seconds)))
