@@ -52,6 +52,7 @@ with DAG("typed", schedule=None):
         sbatch_options={"constraint": "a100", "exclusive": True},
         setup="source ~/venv/bin/activate",
         env={"OMP_NUM_THREADS": "4", "SEED": 1},
+        secret_env={"TOKEN": "variable:token", "PASSWORD": "connection:{{ params.db }}.password"},
         code="jobs",
         start_from_trigger=False,
         on_out_of_memory=MoreMemory(factor=1.5, limit="64G"),
