@@ -68,9 +68,9 @@ def the_wrong(report):
     return finding.text
 
 
-def public_key():
+def public_key(kind="ssh-ed25519"):
     """Return a key that the host does not have, as a known_hosts file would hold it."""
-    return " ".join(asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().split()[:2])
+    return " ".join(asyncssh.generate_private_key(kind).export_public_key().decode().split()[:2])
 
 
 def fingerprint_of(key, place):
@@ -216,19 +216,20 @@ def test_an_unknown_host_key(check, slurm_cluster, home, tmp_path):
     assert check(without=["host_key"]).ok
 
 
+@pytest.mark.parametrize("kind", ["ssh-ed25519", "ecdsa-sha2-nistp256"])
 @pytest.mark.parametrize("source", ["connection", "known_hosts"])
-def test_a_changed_host_key(check, slurm_cluster, home, tmp_path, source):
+def test_a_changed_host_key(check, slurm_cluster, home, source, kind):
     """Both fingerprints are shown, and nobody is told to accept the new one without asking the site."""
-    old = public_key()
+    old = public_key(kind)
     if source == "connection":
         text, known_from = the_wrong(check(host_key=old)), "the connection's host_key"
     else:
         known_from = str(home / ".ssh" / "known_hosts")
         Path(known_from).write_text(f"[127.0.0.1]:{slurm_cluster.port} {old}\n")
         text = the_wrong(check(without=["host_key"]))
-    shown = fingerprint_of(slurm_cluster.host_key, tmp_path / "shown")
-    before = fingerprint_of(old, tmp_path / "before")
-    assert f"shows ssh-ed25519 {shown}, but {known_from} says ssh-ed25519 {before}. Either the site" in text
+    shown = fingerprint_of(slurm_cluster.host_key, home / "shown")
+    before = fingerprint_of(old, home / "before")
+    assert f"shows ssh-ed25519 {shown}, but {known_from} says {kind} {before}. Either the site" in text
     assert "do not log in before you know" in text
 
 
