@@ -72,7 +72,7 @@ def test_nothing_of_a_body_shows_in_the_list_of_processes():
 def test_what_comes_before_is_no_answer(banner: bytes):
     """Start-up files print what they like."""
     output = read(answer(banner + b"headnode:begin\nhello\n\nheadnode:end:3\n", b"Warning: stty\n"))
-    assert output == Output(stdout="hello\n", stderr="Warning: stty\n", status=3)
+    assert (output.stdout, output.stderr, output.status) == ("hello\n", "Warning: stty\n", 3)
 
 
 def test_what_comes_after_is_no_answer():

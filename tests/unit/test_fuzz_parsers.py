@@ -44,7 +44,7 @@ from headnode.slurm.end_markers import entry_without_accounting
 from headnode.slurm.reasons import describe_reason
 from headnode.slurm.record import JobRecord
 from headnode.slurm.states import JobState, Phase, phase_of
-from headnode.ssh import certificates
+from headnode.ssh import certificates, known_hosts
 from headnode.ssh.certificates import CertificateUnreadable
 from headnode.ssh.login_extras import ConnectionInvalid, parse_login_extras
 from headnode.ssh.settings import parse_connection
@@ -147,6 +147,11 @@ PARSERS = {
     ),
     "parse_certificate": Parser(certificates.parse_certificate, (CertificateUnreadable,), CERTIFICATE),
     "parse_blob": Parser(_blob, (CertificateUnreadable,), CERTIFICATE.split()[1]),
+    "parse_known_hosts": Parser(
+        lambda text: known_hosts.parse_known_hosts(text, "host"),
+        (),
+        "@revoked ho?t,!x ssh-rsa AAAA\n|1|AA==|AA== ssh-rsa A\n",
+    ),
     "parse_replies": Parser(
         submission_step.parse_replies, UNREADABLE, f"directory /w/d/x\nkey {said.KEY}\nsubmitted 101\n"
     ),

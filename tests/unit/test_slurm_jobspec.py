@@ -258,3 +258,19 @@ def test_an_array_has_no_components():
     """Slurm refuses it, only later."""
     with pytest.raises(JobSpecError, match="no arrays of heterogeneous jobs"):
         spec(components=[{}], sbatch_options={"array": "0-3"})
+
+
+@pytest.mark.parametrize(
+    "name", ["RANDOM", "OPTIND", "UID", "_", "LINENO", "HEADNODE_RESULT", "headnode_end", "SLURM_JOB_ID"]
+)
+def test_variables_of_the_shell_and_of_the_script_are_refused(name):
+    """Values of RANDOM or OPTIND are arithmetic to bash, in which it runs commands."""
+    for field in ("env", "secret_env"):
+        with pytest.raises(JobSpecError, match=f"'{name}' is (a variable of the shell|set by headnode)"):
+            parse_jobspec({"job_name": "x", "command": ["true"], field: {name: "variable:a[$(id)]"}})
+
+
+def test_a_very_long_value_is_refused_in_few_words():
+    """The message goes into logs and pages."""
+    with pytest.raises(JobSpecError, match=r"partition: .{500}\.\.\.$"):
+        parse_jobspec({"job_name": "x", "command": ["true"], "partition": "x y" * 10_000})

@@ -13,6 +13,7 @@ from headnode.cluster.logs import LogPiece
 from headnode.slurm.accounting import AccountingEntry, ElementEnd
 from headnode.slurm.record import MAX_HISTORY, JobRecord, Labels, StateChange, Submission, Usage, summarize_elements
 from headnode.slurm.states import JobState
+from headnode.slurm.visible import visible
 from headnode.triggers.reporting import with_end, with_state
 
 AT = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
@@ -96,7 +97,17 @@ def test_however_the_log_is_cut_its_lines_are_the_same(text, size):
     """Pieces end in the middle of lines and of characters."""
     data, lines = text.encode(), LogLines()
     shown = [line for at in range(0, len(data), size) for line in lines.feed(piece(data[at : at + size]))]
-    assert [line[2:] for line in shown + lines.finish()] == (text.removesuffix("\n").split("\n") if text else [])
+    whole = text.removesuffix("\n").split("\n") if text else []
+    assert [line[2:] for line in shown + lines.finish()] == [visible(line) for line in whole]
+
+
+def test_a_jobs_lines_are_never_taken_for_ours():
+    """Colours are dropped; what would move a cursor, end a line elsewhere or turn its direction round is shown."""
+    lines = LogLines()
+    text = "\x1b[31mred\x1b[0m\x1b[K\ttab \x1b[1A\x1b[2Kjob 7 ended\x85a\u2028b\x0bc\u202ed\x00\n"
+    assert lines.feed(piece(text.encode())) == [
+        "| red\ttab \\x1b[1A\\x1b[2Kjob 7 ended\\x85a\\u2028b\\x0bc\\u202ed\\x00".replace("\\x1b[2K", "")
+    ]
 
 
 @pytest.mark.parametrize(

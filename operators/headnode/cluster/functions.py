@@ -41,7 +41,7 @@ def read_exception(directory: str) -> Procedure[Raised | None]:
     output = yield from ask(shell(body, purpose="reading the function's exception"))
     try:
         told = json.loads(base64.b64decode(output.stdout, validate=True) or b"null")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableAnswer(f"reading the function's exception: {error}") from error
     return _raised(told)
 

@@ -13,6 +13,7 @@ from headnode.slurm.accounting import AccountingEntry
 from headnode.slurm.reasons import describe_reason
 from headnode.slurm.record import shorten_nodes
 from headnode.slurm.usage import usage_table
+from headnode.slurm.visible import visible
 
 TAIL_LINES: Final = 20
 
@@ -22,10 +23,11 @@ MARKS: Final = {"stdout": "| ", "stderr": "! "}
 
 
 class LogLines:
-    """Cuts the pieces of a job's logs into lines, each stream for itself.
+    r"""Cuts the pieces of a job's logs into lines, each stream for itself.
 
     Lines of stdout begin with ``| ``, those of stderr with ``! ``. Bytes that are no UTF-8 are shown as replacement
-    characters, and of a line that a progress bar has written over, what a terminal would show in the end.
+    characters, and of a line that a progress bar has written over, what a terminal would show in the end. Colours are
+    left out, other control characters are shown as in ``\x1b``: a job's line is never taken for one of ours.
     """
 
     def __init__(self) -> None:
@@ -65,7 +67,7 @@ class _Stream:
         return self._shown([rest] if rest else [])
 
     def _shown(self, lines: list[str]) -> list[str]:
-        shown = [_overwritten(line).rstrip("\r") for line in lines]
+        shown = [visible(_overwritten(line).rstrip("\r")) for line in lines]
         self.tail.extend(shown)
         return [self._mark + line for line in shown]
 
@@ -82,7 +84,7 @@ def describe_state(job: Followed) -> str:
     if job.nodes:
         text += f" on {job.nodes}"
     if job.reason:
-        text += f" ({describe_reason(job.reason, job_id=job.job_id)})"
+        text += f" ({visible(describe_reason(job.reason, job_id=job.job_id))})"
     elif job.state_word == "REQUEUE_HOLD":
         text += " (it was requeued and is held; it will not start by itself; `scontrol release` lets it go)"
     return text

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from headnode.errors import CommandRefused, HeadnodeError, UnreadableAnswer
+from headnode.slurm.visible import visible_block
 from headnode.ssh.port import Answer, Command, Transport
 
 T = TypeVar("T")
@@ -130,7 +131,8 @@ def ask(command: Command) -> Procedure[Output]:
     """
     answer: Answer = yield command
     text = answer.stdout.decode("utf-8", "replace")
-    stderr = answer.stderr.decode("utf-8", "replace")
+    # Errors are told in messages and logs of ours, where nobody's text may act on a terminal.
+    stderr = visible_block(answer.stderr.decode("utf-8", "replace"), mark="")
     framed = _framed(text)
     if framed is None:
         what = stderr.strip()[-300:] or text.strip()[-300:] or "nothing"

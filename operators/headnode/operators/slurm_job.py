@@ -27,6 +27,7 @@ from headnode.operators.start_from_trigger import refuse_what_would_be_lost
 from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
 from headnode.slurm.secrets import check_secret_env
 from headnode.slurm.time_limits import render_time_limit
+from headnode.slurm.visible import visible_block
 from headnode.templated import drop_templated, is_templated
 from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
@@ -157,7 +158,7 @@ class SlurmJobOperator(BaseOperator):
             trigger = self._trigger(context, owners_to_adopt(context))
         except HeadnodeError as error:
             raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
-        self.log.info("the batch script:\n%s", trigger.script)
+        self.log.info("the batch script:\n%s", visible_block(trigger.script.rstrip("\n")))
         forget_owners(context, trigger.adopt_owners)
         self.defer(trigger=trigger, method_name="resume", timeout=self.execution_timeout)
 

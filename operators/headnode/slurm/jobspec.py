@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from headnode.errors import JobSpecError
+from headnode.slurm.environment import check_variable_name
 from headnode.slurm.secrets import check_secret_env
 from headnode.slurm.time_limits import parse_time_limit, render_time_limit
 
@@ -27,6 +28,10 @@ OWNED_OPTIONS: Final = frozenset(
         "test-only",
         "wait",
         "quiet",
+        # These print something, and submit nothing.
+        "help",
+        "usage",
+        "version",
     }
 )
 # Options of sbatch that are fields here.
@@ -46,12 +51,12 @@ _FIELDS: Final = {
 INHERITED: Final = ("partition", "account", "qos", "time_limit")
 _OF_THE_WHOLE_JOB: Final = frozenset({"array", "dependency", "begin", "requeue", "no-requeue", "signal", "hold"})
 MAX_JOB_NAME_LENGTH: Final = 200
+_LONGEST_PROBLEM: Final = 500
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSENDABLE = re.compile(r"[\x00\ud800-\udfff]")
 _MEMORY = re.compile(r"[0-9]+[KMGT]?")
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9]+(?:-[a-z0-9]+)*")
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _text(value: str) -> str:
@@ -129,8 +134,7 @@ def _sbatch_options(options: Any) -> dict[str, str | None]:
 def _environment(variables: Any) -> dict[str, str]:
     checked = {}
     for name, value in _mapping(variables).items():
-        if not _ENV_NAME.fullmatch(str(name)):
-            raise ValueError(f"{name!r} is no name of an environment variable")
+        check_variable_name(name)
         if not isinstance(value, str | int | float):
             raise ValueError(f"the value of {name!r} must be text or a number, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
         if _UNSENDABLE.search(str(value)):
@@ -248,7 +252,9 @@ def parse_jobspec(fields: Mapping[str, Any]) -> JobSpec:
         problem = first["msg"].removeprefix("Value error, ")
         if field == "components" and len(first["loc"]) > 1:
             problem = f"component {int(first['loc'][1]) + 1}: {': '.join(map(str, first['loc'][2:]))}: {problem}"
-        raise JobSpecError(field, problem) from error
+        raise JobSpecError(
+            field, problem if len(problem) <= _LONGEST_PROBLEM else f"{problem[:_LONGEST_PROBLEM]}..."
+        ) from error
 
 
 def _gives(component: Resources, name: str) -> bool:

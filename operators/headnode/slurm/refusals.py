@@ -10,6 +10,8 @@ import re
 from enum import Enum
 from typing import Final
 
+from headnode.slurm.visible import visible
+
 
 class Refusal(Enum):
     """Whether a job may exist after the message, and whether sending it again can help."""
@@ -148,4 +150,4 @@ def message_of(text: str) -> str:
     last = telling[-1]
     for prefix in ("sbatch: error: Batch job submission failed: ", "sbatch: error: "):
         last = last.removeprefix(prefix)
-    return last[:500]
+    return visible(last[:500])

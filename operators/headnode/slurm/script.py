@@ -20,6 +20,9 @@ from headnode.slurm.secrets import read_secrets
 RUN_AGAIN: Final = 75
 
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_.,:;/@%+=~\[\]&|*-]+")
+_COMMAND_NAME = re.compile(
+    r"(?!(?:case|coproc|do|done|elif|else|esac|fi|for|function|if|in|select|then|until|while)$)[A-Za-z0-9_./:@+,-]+"
+)
 _SHELL = re.compile(r"#!\s*/(?:usr/)?(?:bin/)?(?:env\s+)?(?:/?(?:bin/)?)(?:ba|da|k|z)?sh\b.*")
 _ARRAY_DIRECTIVE = re.compile(r"^#SBATCH\s+(?:--array\b|-a)[=\s]*(?P<indexes>\S*)", re.MULTILINE)
 _AUTHOR_OPTION = re.compile(r"^#SBATCH\s+(?:--(mem|mem-per-cpu|mem-per-gpu|exclude)[=\s]|-x)\s*(\S+)", re.MULTILINE)
@@ -138,7 +141,11 @@ def render_command(command: list[str] | str | None) -> str:
     """Return the command as shell text: a list is quoted element by element, a text is the author's own shell text."""
     if command is None:
         return ""
-    return command.rstrip("\n") if isinstance(command, str) else " ".join(map(_quoted, command))
+    if isinstance(command, str):
+        return command.rstrip("\n")
+    # An unquoted first word may be an assignment or a word of the shell's grammar; quoted, it is a command's name.
+    first = command[0] if _COMMAND_NAME.fullmatch(command[0]) else f"''{_quoted(command[0])}"
+    return " ".join([first, *map(_quoted, command[1:])])
 
 
 def _quoted(value: str) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from headnode.slurm.environment import check_variable_name
+
 #: What a job says that finds no secrets (EX_CONFIG of sysexits.h).
 WITHOUT_SECRETS: Final = 78
 # Linux gives one variable of an environment 128 KiB, its name included (MAX_ARG_STRLEN).
@@ -23,7 +25,6 @@ FORMS: Final = (
     "'variable:NAME', 'connection:CONN_ID.password' (or .login, .host, .uri), or 'connection:CONN_ID.extra.KEY'"
 )
 
-_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BEGINNINGS: Final = ("variable:", "connection:")
 _VARIABLE: Final = re.compile(r"variable:(?P<name>[^\x00-\x1f\x7f]{1,250})")
 # As short an id as possible: ids hold dots, too.
@@ -88,8 +89,7 @@ def check_secret_env(secret_env: Any, *, is_template: Callable[[str], bool] = la
     if not isinstance(secret_env, Mapping):
         raise ValueError(f"must be a dict of references by names of environment variables, not {type(secret_env)}")  # noqa: TRY004 - pydantic reads ValueError
     for name, text in secret_env.items():
-        if not isinstance(name, str) or not _ENV_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name of an environment variable")
+        check_variable_name(name)
         try:
             if not isinstance(text, str) or not text.startswith(_BEGINNINGS) or not is_template(text):
                 parse_reference(text if isinstance(text, str) else "")

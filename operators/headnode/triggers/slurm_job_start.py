@@ -13,6 +13,7 @@ from headnode.errors import HeadnodeError
 from headnode.hooks.connection import aload_settings
 from headnode.hooks.deployment import adeployment_id
 from headnode.slurm.policy import FailurePolicy
+from headnode.slurm.visible import visible_block
 from headnode.triggers.cancelling import begin
 from headnode.triggers.outcome import failure
 from headnode.triggers.preparation import SPEC_FIELDS, labels_of, prepare_trigger
@@ -84,7 +85,7 @@ class SlurmJobStartTrigger(BaseTrigger):
             self._refused = True
             yield TriggerEvent(failure(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}"))
             return
-        self.log.info("the batch script:\n%s", inner.script)
+        self.log.info("the batch script:\n%s", visible_block(inner.script.rstrip("\n")))
         inner.task_instance, inner.timeout_after = self.task_instance, self.timeout_after
         self._inner = inner
         async for event in inner.run():
