@@ -23,8 +23,12 @@ class Asynchronous:
         return self._loop.run(self._transport.run(command))
 
     def close(self):
-        """Close the connection and the loop."""
+        """Close the connection, and the loop with the fixture."""
         self._loop.run(self._transport.close())
+
+    def end(self):
+        """Close everything."""
+        self.close()
         self._loop.close()
 
 
@@ -56,7 +60,7 @@ def connect(request):
 
     yield open_one
     for connection in opened:
-        connection.close()
+        getattr(connection, "end", connection.close)()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ agreed upon already; the connection's extras mean here what they mean there.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,9 @@ from headnode.ssh.ledger import ledger_root
 from headnode.ssh.route import Hop, route_of
 from headnode.ssh.settings import SSHSettings
 
+# paramiko writes each failure, which becomes an error here, into the log as well, with the lines of its own stack.
+_QUIET: Final = "headnode.ssh.paramiko"
+logging.getLogger(_QUIET).setLevel(logging.CRITICAL)
 _KEY_CLASSES: Final = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
 
@@ -72,13 +76,14 @@ class _Login:
         self._keys: list[paramiko.PKey] = []
         self._deadline = 0.0
         self._banner = b""
+        self._known = KnownKeys(source="no file")
         self._interview = Interview(hop.where, password=hop.password, code=_code_source(hop, settings))
 
     def transport(self) -> paramiko.Transport:
         hop = self._hop
         self._offers = read_offers(hop)
         self._keys = [_key(offer) for offer in self._offers] + self._agent_keys()
-        known = known_keys(hop)
+        self._known = known = known_keys(hop)
         transport: paramiko.Transport | None = None
         try:
             transport = self._reached(known)
@@ -102,6 +107,7 @@ class _Login:
         disabled = {kind: list(names) for kind, names in hop.disabled_algorithms}
         transport = paramiko.Transport(self._socket(), disabled_algorithms=disabled or None)
         try:
+            transport.set_log_channel(_QUIET)
             transport.use_compression(hop.compress)
             transport.banner_timeout = transport.handshake_timeout = hop.connect_timeout_seconds
             # A code may have to be waited for, since one that was used can't be used again.
@@ -148,7 +154,7 @@ class _Login:
         while left:
             way = next((each for each in ways if each in left and each not in tried), None)
             if way is None or (way == "keyboard-interactive" and self._has_nothing_left(tried)):
-                raise self._refused(transport)
+                raise self._refused()
             tried.add(way)
             if way == "password" and "keyboard-interactive" in tried and self._interview.last_kind:
                 continue  # it was given in an answer already, and refused
@@ -199,9 +205,10 @@ class _Login:
         if not wanted:
             return []
         self._agent = _AgentAt(str(self._hop.agent_path))
-        return [_certified(key) for key in self._agent.get_keys() if key.blob in wanted]
+        held = [_certified(key) for key in self._agent.get_keys() if key.blob in wanted]
+        return sorted(held, key=lambda key: key.public_blob is None)  # certificates first
 
-    def _refused(self, transport: paramiko.Transport) -> TransportError:
+    def _refused(self) -> TransportError:
         return login_errors.refused(
             self._hop,
             self._offers,
@@ -213,9 +220,9 @@ class _Login:
 
     def _failure(self, transport: paramiko.Transport | None, error: Exception) -> TransportError:
         if isinstance(error, paramiko.AuthenticationException) and transport is not None:
-            return self._refused(transport)
+            return self._refused()
         if isinstance(error, paramiko.ssh_exception.IncompatiblePeer) or "no acceptable" in str(error).lower():
-            return login_errors.no_common_algorithm(self._hop, str(error))
+            return login_errors.no_common_algorithm(self._hop, str(error), self._known)
         refused = isinstance(error, OSError) and not isinstance(error, TimeoutError)
         probe = self._over is None and not refused and transport is None
         return login_errors.unreachable(self._hop, error, probe=probe)
@@ -258,12 +265,14 @@ def _certified(key: AgentKey) -> paramiko.PKey:
 def _limit_algorithms(transport: paramiko.Transport, hop: Hop, known: KnownKeys) -> None:
     options = transport.get_security_options()
     types = {key.split()[0] for key in known.keys}
-    keys = tuple(name for name in hop.host_key_algorithms or options.key_types if not types or _type_of(name) in types)
+    keys = hop.host_key_algorithms or tuple(options.key_types)
+    # Kinds that are not on record come last: a host that has no other is refused by the key that it shows.
+    keys = tuple(sorted(keys, key=lambda name: _type_of(name) not in types))
     for field, kind, names in (
         ("ciphers", "ciphers", hop.ciphers),
         ("digests", "macs", hop.macs),
         ("kex", "key exchanges", hop.kex),
-        ("key_types", "host key algorithms", keys or hop.host_key_algorithms),
+        ("key_types", "host key algorithms", keys),
     ):
         usable = getattr(options, field)
         if names:

@@ -70,19 +70,22 @@ class _Login:
                 options = await asyncio.to_thread(self._options)  # reads and decrypts keys
                 if self._agent_keys:
                     agent = await asyncssh.connect_agent(str(hop.agent_path))
-                    options["client_keys"] += list(await agent.get_keys(list(self._agent_keys)))
+                    held = await agent.get_keys(list(self._agent_keys))
+                    options["client_keys"] += sorted(held, key=lambda key: self._agent_keys.index(key.public_data))
                 return await asyncssh.connect(**options, client_factory=self._make_client, tunnel=self._over or ())
         except asyncssh.HostKeyNotVerifiable as error:
             raise login_errors.host_key_refused(hop, self._shown, self._known) from error
         except asyncssh.PermissionDenied as error:
             raise self._refused() from error
         except asyncssh.KeyExchangeFailed as error:
-            raise login_errors.no_common_algorithm(hop, error.reason) from error
+            raise login_errors.no_common_algorithm(hop, error.reason, self._known) from error
         except (TimeoutError, asyncssh.Error, OSError, ValueError) as error:
             if self._client is not None and self._client.problem is not None:
                 raise self._client.problem from error
             spoke = self._client is not None and self._client.spoke
-            refused = isinstance(error, OSError) and not isinstance(error, TimeoutError)
+            if spoke and self._client is not None and not self._client.agreed and isinstance(error, asyncssh.Error):
+                raise login_errors.no_common_algorithm(hop, error.reason, self._known) from error
+            refused = isinstance(error, OSError) and not isinstance(error, TimeoutError | ConnectionResetError)
             probe = self._over is None and not spoke and not refused
             raise await asyncio.to_thread(partial(login_errors.unreachable, hop, error, probe=probe)) from error
         finally:
@@ -148,6 +151,11 @@ class _Client(asyncssh.SSHClient):
     def spoke(self) -> bool:
         """Whether what answers is an SSH server."""
         return self._connection is not None and self._connection.get_extra_info("server_version") is not None
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the algorithms of the connection are agreed upon."""
+        return self._connection is not None and self._connection.get_extra_info("recv_cipher") is not None
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._connection = conn
@@ -230,10 +238,7 @@ def _keypair(offer: Offer) -> Any:
 def _algorithms(hop: Hop, known: KnownKeys) -> dict[str, Any]:
     from asyncssh import encryption, kex, mac, public_key  # noqa: PLC0415 - parts that the package does not export
 
-    host_keys = hop.host_key_algorithms
-    types = {key.split()[0] for key in known.keys}
-    if host_keys and types and not known.authorities:
-        host_keys = tuple(name for name in host_keys if _type_of(name) in types) or host_keys
+    host_keys = _host_key_algorithms(hop, known)
     options: dict[str, Any] = {}
     for option, kind, names, usable in (
         ("encryption_algs", "ciphers", hop.ciphers, encryption.get_encryption_algs()),
@@ -259,6 +264,20 @@ def _algorithms(hop: Hop, known: KnownKeys) -> dict[str, Any]:
         offered = options.get(option)
         options[option] = [name for name in offered if name not in disabled] if offered else "-" + ",".join(disabled)
     return options
+
+
+def _host_key_algorithms(hop: Hop, known: KnownKeys) -> list[str]:
+    """Return the algorithms by which the host may prove its key, those of kinds on record first."""
+    from asyncssh import public_key  # noqa: PLC0415
+
+    plain = [name.decode() for name in public_key.get_default_public_key_algs()]
+    certified = [name.decode() for name in public_key.get_default_certificate_algs()] if known.authorities else []
+    # Signatures with SHA-1 can be forged; OpenSSH and paramiko refuse them, too.
+    names = [name for name in hop.host_key_algorithms or (*certified, *plain) if not name.startswith("ssh-rsa")]
+    types = {key.split()[0] for key in known.keys}
+    of_record = [name for name in names if name in certified or _type_of(name) in types]
+    # The others come last: a host that has none on record any more shows what it has, and is refused by its key.
+    return [*of_record, *(name for name in names if name not in of_record)]
 
 
 def _type_of(algorithm: str) -> str:

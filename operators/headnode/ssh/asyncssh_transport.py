@@ -19,6 +19,7 @@ from headnode.errors import (
 from headnode.ssh.failover import CurrentHost, closed_to_all
 from headnode.ssh.login import ain_flight, alog_in
 from headnode.ssh.port import Answer, Command, command_line
+from headnode.ssh.renewal import alog_in_renewing
 from headnode.ssh.sessions import Sessions, next_pause
 from headnode.ssh.settings import SSHSettings
 
@@ -143,7 +144,9 @@ class AsyncSSHTransport:
 
     async def _log_in(self) -> None:
         try:
-            self._connection = await alog_in(self.settings, self._login, forced=self._forced, say=self._wait_for)
+            self._connection = await alog_in_renewing(
+                self.settings, lambda: alog_in(self.settings, self._login, forced=self._forced, say=self._wait_for)
+            )
             self.logins += 1
             self._sessions.renewed()
         finally:

@@ -55,6 +55,31 @@ def read_offers(hop: Hop) -> list[Offer]:
     return offers
 
 
+def check_times(hop: Hop) -> None:
+    """See that not everything that would be offered is a certificate whose time is over; no key is opened for it.
+
+    Raises:
+        CredentialExpired: it is.
+    """
+    if hop.password is None and not hop.agent_path:
+        there = [
+            each for each in hop.identities if not each.optional or Path(each.key_file or "").expanduser().exists()
+        ]
+        found = [_certificate_of(each) for each in there]
+        over = [each for each in found if each is not None and each[1].is_over(time.time())]
+        if over and len(over) == len(there):
+            raise _expired(hop.where, *over[0])
+    read_agent(hop)
+
+
+def _certificate_of(identity: Identity) -> tuple[str, Certificate] | None:
+    try:
+        text, name = _certificate_text(identity, "")
+        return None if text is None else (name, parse_certificate(text))
+    except (AuthenticationRefused, CertificateUnreadable):
+        return None  # the login will say so
+
+
 def read_agent(hop: Hop) -> list[AgentKey]:
     """Return the keys of the agent that are offered at a host, without certificates that are over.
 
@@ -89,7 +114,8 @@ def read_agent(hop: Hop) -> list[AgentKey]:
             f"no login at {hop.where}: the SSH agent at {hop.agent_path} holds no key for it. Add one (`ssh-add`, or"
             " log in to the site's certificate service); headnode goes on by itself as soon as it is there."
         )
-    return good
+    # Certificates first: where a site wants one, each bare key would be a refused attempt.
+    return sorted(good, key=lambda key: key.certificate is None)
 
 
 def _expired(where: str, name: str, certificate: Certificate | None) -> CredentialExpired:

@@ -126,8 +126,8 @@ def _unanswerable(where: str, prompt: str, kind: str | None) -> AuthenticationRe
     if kind == "code":
         problem = (
             f"asks for a one-time code ({prompt!r}) and the connection has no totp_secret for it; where the site's"
-            " rules allow it, put the base32 secret that the site showed beside the QR code there, else open a login by hand"
-            " and name its socket in the control_path extra"
+            " rules allow it, put the base32 secret that the site showed beside the QR code there, else open a login"
+            " by hand and name its socket in the control_path extra"
         )
     elif kind == "password":
         problem = f"asks for a password ({prompt!r}) and the connection has none for it"

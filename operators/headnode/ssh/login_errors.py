@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import time
 from collections.abc import Iterable, Sequence
@@ -75,11 +74,11 @@ def refused(
     return expired
 
 
-def no_common_algorithm(hop: Hop, error: str) -> HostUnreachable:
+def no_common_algorithm(hop: Hop, error: str, known: KnownKeys) -> HostUnreachable:
     """Return the error for a host with which no algorithm is shared."""
     old = ""
-    if re.search(r"ssh-rsa(?:,|\s|'|$)", error) and "host key" in error:
-        old = " A server that has only ssh-rsa (SHA-1) keys is refused, as OpenSSH does since 8.8."
+    if any(key.startswith("ssh-rsa ") for key in known.keys):
+        old = " A server that signs only with ssh-rsa (SHA-1) is refused, as OpenSSH does since 8.8."
     return HostUnreachable(
         f"{hop.where} can't be reached: it and this machine have no algorithm in common ({error[:600]}).{old} Check"
         " ciphers, macs and disabled_algorithms of the Airflow connection."

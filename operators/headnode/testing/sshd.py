@@ -118,6 +118,11 @@ class PrivateSshd:
         wait_until(lambda: len(_CONNECTION.findall(self.said())) > before, what=f"{self.name} notes a connection")
         self._probes = len(_CONNECTION.findall(self.said()))
 
+    def forget(self) -> None:
+        """Remove what an earlier one of the same name has left: its host key and its log."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self.log.unlink(missing_ok=True)
+
     def stop(self) -> None:
         """End the server and its sessions."""
         self._table.stop(self.name)
@@ -224,6 +229,7 @@ def running_sshd(
 ) -> Iterator[PrivateSshd]:
     """Start an sshd, and end it with the block."""
     sshd = PrivateSshd(settings, table, name=name, options=options)
+    sshd.forget()
     sshd.start()
     try:
         yield sshd
