@@ -1,0 +1,70 @@
+"""Secrets of Airflow's in jobs: they arrive, and nothing that Airflow stores or logs shows them."""
+
+import hashlib
+import json
+import subprocess
+
+import pytest
+
+pytestmark = [pytest.mark.airflow, pytest.mark.cluster]
+
+MARK = "Hk4sWq8zTn2"
+TOKEN = f"{MARK}-token"
+PASSWORD = f"{MARK} password 'quoted'"
+KEY = f"-----BEGIN KEY-----\n{MARK}-first-line\n{MARK}-second-line\n-----END KEY-----\n"
+
+
+@pytest.fixture(scope="module")
+def run(airflow, start):
+    """Return a run of ``secret_jobs`` that has ended."""
+    airflow.api("POST", "/variables", {"key": "headnode_test_token", "value": TOKEN})
+    extra = json.dumps({"private_key": KEY})
+    airflow.api(
+        "POST",
+        "/connections",
+        {"connection_id": "headnode_test_database", "conn_type": "generic", "password": PASSWORD, "extra": extra},
+    )
+    ended = start("secret_jobs")
+    assert ended.wait() == "failed"  # two of its tasks must fail
+    return ended
+
+
+def test_they_arrive(run):
+    """From a worker, from the triggerer alone, and in each element of an array; none is ever requeued without them."""
+    states = run.states()
+    assert {task for task, state in states.items() if state != "success"} == {"shown", "refused"}
+    wanted = [*(hashlib.sha256(value.encode()).hexdigest() for value in (TOKEN, PASSWORD, KEY)), "Requeue=0"]
+    assert run.xcom("from_worker") == wanted
+    assert run.xcom("from_trigger") == wanted
+    assert run.xcom("elements") == [wanted, wanted]
+
+
+def test_what_airflow_stores_and_logs_does_not_hold_them(run, airflow):
+    """Not its database (where their own rows are encrypted), nor a log, though the job itself showed them."""
+    found = subprocess.run(
+        ["grep", "--recursive", "--files-with-matches", "--text", "--fixed-strings", "--file=-", airflow.directory],
+        input=MARK,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == ""
+    assert list(airflow.directory.glob("airflow.db"))
+    log = run.log("shown")
+    assert "token ***" in log
+    assert MARK not in log + json.dumps(run.record("shown"))
+
+
+def test_a_job_that_shows_them_has_a_masked_exception(run):
+    """The last lines of its log are in it, and go through Airflow's database."""
+    log = run.log("shown")
+    assert "JobFailed" in log
+    assert log.count("token ***") >= 2
+
+
+def test_a_secret_that_is_not_there(run):
+    """One sentence, no retry, and no job."""
+    log = run.log("refused")
+    assert "secret_env: Airflow has no variable 'headnode_test_absent': add it under Admin, Variables" in log
+    assert run.tries("refused") == 1
+    assert run.record("refused") is None
