@@ -19,7 +19,7 @@ from headnode.ssh.asyncssh_transport import AsyncSSHTransport
 from headnode.ssh.budget import Budget, Turn
 from headnode.ssh.ledger import HostLedger, LedgerUnusable, Slot
 from headnode.ssh.login import in_flight, login_slot
-from headnode.ssh.settings import SSHSettings
+from headnode.ssh.settings import JumpHost, SSHSettings
 from headnode.testing.sshd import SshdOptions
 
 NOWHERE = SSHSettings(conn_id="nowhere", host="nowhere.example", username="me", look_for_keys=False)
@@ -292,3 +292,14 @@ def test_two_sessions_a_connection(slurm_cluster, settings, command, budget):
             assert [int(answer.stdout) for answer in answers] == list(range(4))
         synchronous.close()
         assert sshd.logins() == 2
+
+
+@pytest.mark.cluster
+def test_a_jump_host_counts_logins_too(slurm_cluster, settings, connect, command, budget):
+    """Each host on the way has a budget of its own."""
+    with slurm_cluster.sshd(name="jump") as jump:
+        hop = JumpHost(host=jump.host, port=jump.port, host_key=jump.host_key)
+        changed = settings(jump=(hop,), budget=budget())
+        assert connect(changed).run(command("true")).exit_status == 0
+        for host, port in ((jump.host, jump.port), (changed.host, changed.port)):
+            assert len(HostLedger(changed.budget, host, port).read().logins) == 1

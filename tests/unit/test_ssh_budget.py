@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headnode.ssh.budget import GONE_SECONDS, Budget, Ledger, Waiter, begun, cleared, left, queued, turn
+from headnode.ssh.settings import ConnectionInvalid, parse_connection
 
 NOW = 1_000_000.0
 budgets = st.builds(
@@ -107,3 +108,36 @@ def test_a_stranger_has_no_turn():
     """Whoever does not wait can't be told when."""
     with pytest.raises(ValueError, match="stranger"):
         turn(Ledger(), "stranger", Budget(), NOW)
+
+
+def budget_of(extra, **fields):
+    """Return the budget of a connection with the extras."""
+    return parse_connection(
+        conn_id="site", host="login.example", port=None, login="me", password=None, extra=extra, **fields
+    ).ssh.budget
+
+
+def test_the_budget_of_a_connection():
+    """Its extras may be text, as forms send them; several machines share it."""
+    extra = {"logins_per_minute": "6", "concurrent_logins": 4, "commands_in_flight": "9", "refused_retry_seconds": 60}
+    assert budget_of({}) == Budget()
+    assert budget_of(extra, budget_directory="/budgets", triggerers=2) == Budget(
+        logins_per_minute=3,
+        concurrent_logins=2,
+        commands_in_flight=4,
+        refused_retry_seconds=60,
+        directory="/budgets",
+    )
+
+
+@pytest.mark.parametrize("extra", [{"logins_per_minute": 0}, {"concurrent_logins": 1.5}, {"commands_in_flight": "-1"}])
+def test_a_budget_that_cannot_be(extra):
+    """The message names the field."""
+    with pytest.raises(ConnectionInvalid, match=next(iter(extra))):
+        budget_of(extra)
+
+
+def test_no_triggerers():
+    """Nobody to share with is one."""
+    with pytest.raises(ConnectionInvalid, match="triggerers"):
+        budget_of({}, triggerers=0)
