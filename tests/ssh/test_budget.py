@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import time
 import asyncssh
 import pytest
 
-from headnode.errors import AuthenticationRefused, HostKeyRefused
+from headnode.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable
 from headnode.hooks.paramiko_transport import ParamikoTransport
 from headnode.ssh.asyncssh_transport import AsyncSSHTransport
 from headnode.ssh.budget import Budget, Turn
@@ -161,6 +162,18 @@ def test_a_ledger_of_another_version(budget):
     assert isinstance(ledger.ask("me"), Slot)
 
 
+def test_old_files_are_removed(budget):
+    """Those of credentials that nobody has offered for a month; the ledger stays."""
+    ledger = HostLedger(budget(), "host", 22)
+    for name in ("credentials-old.json", "credentials-new.json", "ledger.json"):
+        ledger.write_text(name, "{}")
+    month_ago = time.time() - 31 * 86400
+    for name in ("credentials-old.json", "ledger.json"):
+        os.utime(ledger.directory / name, (month_ago, month_ago))
+    ledger.sweep()
+    assert {path.name for path in ledger.directory.iterdir()} == {"credentials-new.json", "ledger.json"}
+
+
 @pytest.mark.cluster
 def test_the_loop_goes_on_while_a_login_waits(settings, command, budget):
     """And who is cancelled while it waits gives up its place."""
@@ -303,3 +316,24 @@ def test_a_jump_host_counts_logins_too(slurm_cluster, settings, connect, command
         assert connect(changed).run(command("true")).exit_status == 0
         for host, port in ((jump.host, jump.port), (changed.host, changed.port)):
             assert len(HostLedger(changed.budget, host, port).read().logins) == 1
+
+
+def test_who_waits_learns_that_nobody_answers(command, budget):
+    """One of five finds it out for all of them; each waits for one timeout, not for five."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = dataclasses.replace(
+            NOWHERE,
+            host="127.0.0.1",
+            port=silent.getsockname()[1],
+            connect_timeout_seconds=1.5,
+            host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJqqzCHTHvhDZ3hRTBQZ0pUYqJQ4kQvXoF8rq1vlYwXZ",
+            budget=budget(),
+        )
+
+        async def five():
+            runs = (AsyncSSHTransport(settings).run(command("true")) for _ in range(5))
+            return await asyncio.wait_for(asyncio.gather(*runs, return_exceptions=True), 60)
+
+        errors = asyncio.run(five())
+    assert [type(error) for error in errors] == [HostUnreachable] * 5
+    assert len(HostLedger(settings.budget, settings.host, settings.port).read().logins) == 1

@@ -24,6 +24,8 @@ from headnode.ssh.budget import Budget, Ledger, Turn, Waiter, begun, cleared, le
 
 _LOCK_SECONDS: Final = 30.0
 _LONGEST_NAME: Final = 200
+_SWEPT_SECONDS: Final = 30 * 86_400.0
+_OF_CREDENTIALS: Final = ("credentials-", "unreachable-", "alone-")
 
 
 class LedgerUnusable(TransportError):
@@ -133,6 +135,14 @@ class HostLedger:
         """Remove a file of the host, if it is there."""
         with _usable(self.directory):
             (self.directory / name).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what nobody has touched for long: certificates that live for a day leave files of theirs."""
+        oldest = time.time() - _SWEPT_SECONDS
+        with _usable(self.directory):
+            for path in self.directory.iterdir():
+                if path.name.startswith(_OF_CREDENTIALS) and path.stat().st_mtime < oldest:
+                    path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from headnode.errors import HostUnreachable, TransportError
 from headnode.ssh.budget import SEEN_AGAIN_SECONDS, Budget, Turn
 from headnode.ssh.failover import CurrentHost, all_unreachable, at_host
 from headnode.ssh.ledger import HostLedger, Slot
-from headnode.ssh.refused_logins import RefusedLogins, digest_of
+from headnode.ssh.refused_logins import RefusedLogins, route_digest
 from headnode.ssh.route import Hop, route_of
 from headnode.ssh.settings import SSHSettings
 
@@ -78,6 +78,8 @@ def _one_host(settings: SSHSettings, *, forced: bool) -> Steps[None]:
             yield Try(settings)
         except TransportError as error:
             memory.remember(error)
+            if isinstance(error, HostUnreachable):
+                memory.share(error)
             raise
         memory.forget()
     finally:
@@ -85,7 +87,7 @@ def _one_host(settings: SSHSettings, *, forced: bool) -> Steps[None]:
 
 
 def _memory(budget: Budget, hops: Sequence[Hop]) -> RefusedLogins:
-    return RefusedLogins(HostLedger(budget, hops[-1].host, hops[-1].port), digest_of(hops))
+    return RefusedLogins(HostLedger(budget, hops[-1].host, hops[-1].port), route_digest(hops))
 
 
 def _turns(budget: Budget, hops: Sequence[Hop], memory: RefusedLogins, *, forced: bool) -> Steps[Slot]:
@@ -105,11 +107,12 @@ def _turns(budget: Budget, hops: Sequence[Hop], memory: RefusedLogins, *, forced
 
 
 def _turn(ledger: HostLedger, memory: RefusedLogins, *, forced: bool, alone: bool) -> Steps[Slot]:
-    ticket = uuid.uuid4().hex
+    ticket, began = uuid.uuid4().hex, ledger.clock()
     try:
         while True:
             if not forced:
                 memory.check()
+                memory.check_reached(since=began)
             # As long as nobody knows whether the host takes the credentials, one finds it out for all.
             answer = ledger.ask(ticket, alone=memory.digest if alone and not memory.proven else None)
             if isinstance(answer, Slot):

@@ -19,7 +19,8 @@ from typing import Any, Final
 from headnode import errors
 from headnode.errors import AuthenticationRefused, HostKeyRefused, HostUnreachable, TransportError
 from headnode.ssh.ledger import HostLedger
-from headnode.ssh.route import Hop
+from headnode.ssh.route import Hop, route_of
+from headnode.ssh.settings import SSHSettings
 
 # A host in maintenance, or one whose key is not the known one, may be right again soon; no one is banned for asking.
 CLOSED_RETRY_SECONDS: Final = 300.0
@@ -78,15 +79,32 @@ class RefusedLogins:
             }
             self._ledger.write_text(self._name, json.dumps(found))
 
+    def share(self, failure: HostUnreachable) -> None:
+        """Tell those who wait for their turn meanwhile that there was no way to the host."""
+        with self._ledger.locked():
+            told = {"at": self._ledger.clock(), "message": str(failure)}
+            self._ledger.write_text(f"unreachable-{self.digest}.json", json.dumps(told))
+
+    def check_reached(self, *, since: float) -> None:
+        """Raise what another process has found since then: whoever waited for its turn need not find it out again.
+
+        Raises:
+            HostUnreachable: there was no way to the host.
+        """
+        told = self._read(f"unreachable-{self.digest}.json")
+        if since < float(told.get("at", 0.0)) <= self._ledger.clock():
+            raise HostUnreachable(str(told.get("message")))
+
     def forget(self) -> None:
         """Note that a login was successful."""
         if not self.proven:
             with self._ledger.locked():
                 self._ledger.write_text(self._name, json.dumps({"proven": True}))
+                self._ledger.sweep()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, name: str | None = None) -> dict[str, Any]:
         try:
-            found = json.loads(self._ledger.read_text(self._name) or "{}")
+            found = json.loads(self._ledger.read_text(name or self._name) or "{}")
             return found if isinstance(found, dict) else {}
         except ValueError:
             return {}
@@ -110,17 +128,25 @@ def _refused_before(kind: type[TransportError], found: dict[str, Any], again: fl
     remedy = "The next attempt is made as soon as the key, the certificate or the connection is changed, or"
     if issubclass(kind, HostUnreachable):
         remedy = "The next attempt is made"
-    return kind(
+    refused = kind(
         f"{found['message']} (Refused {times} since {since:%Y-%m-%d %H:%M:%S} UTC and not tried again meanwhile, since"
         f" sites ban those who go on failing. {remedy} in {_minutes(again - now)}, or by `headnode check`.)"
     )
+    if isinstance(refused, AuthenticationRefused | HostUnreachable):
+        refused.by_host = True
+    return refused
 
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"  # noqa: PLR2004 - read as minutes from there
 
 
-def digest_of(hops: Sequence[Hop]) -> str:
+def digest_of(settings: SSHSettings) -> str:
+    """Return a digest of all that a login with the settings would offer now; see ``route_digest``."""
+    return route_digest(route_of(settings))
+
+
+def route_digest(hops: Sequence[Hop]) -> str:
     """Return a digest of all that a login would offer on the way: keys, certificates, passwords, the agent's keys.
 
     Two connections that lead to the same host in the same way have the same.
