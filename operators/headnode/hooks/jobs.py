@@ -136,7 +136,7 @@ def submit_job(
     """Submit the job, or find the one that ``key`` names; see ``SlurmHook.submit``."""
     unknown = sorted(set(fields) - JobFields.__annotations__.keys())
     if unknown:
-        raise JobSpecError(unknown[0], "is no field of a job")
+        raise JobSpecError(unknown[0], "is no field of a job that is submitted from Python")
     settings = hook.settings
     whose = _whose(key)
     given: dict[str, Any] = {"job_name": whose.job_name, **{k: v for k, v in fields.items() if v is not None}}

@@ -19,7 +19,7 @@ from headnode.cluster.logs import LOG_NAMES, STREAMS, FollowedLogs, LogPiece, re
 from headnode.cluster.outages import OutageBegan, OutageOver, Outages
 from headnode.cluster.procedures import Procedure, drive_sync
 from headnode.cluster.rounds import Rounds
-from headnode.errors import CredentialExpired, HeadnodeError, JobError, WaitTimedOut
+from headnode.errors import HeadnodeError, JobError, WaitTimedOut
 from headnode.hooks.jobs import Say, SlurmJob, tolerantly
 from headnode.slurm.ends import job_error
 
@@ -55,8 +55,8 @@ class Waiter:
 
     def events(
         self, jobs: Sequence[SlurmJob], *, timeout_seconds: float | None, with_logs: bool = False
-    ) -> Iterator[tuple[SlurmJob, Event | JobError]]:
-        """Yield what happens to ``jobs`` until all have ended; ``with_logs`` also what they write.
+    ) -> Iterator[tuple[SlurmJob, StateSeen | LogSeen | JobOver | JobError]]:
+        """Yield what happens to ``jobs`` until all have ended, ``with_logs`` also what they write; tell of outages.
 
         Of what a job has written before, its last ``MAX_LOG_BYTES`` come; logs of arrays don't.
 
@@ -68,16 +68,17 @@ class Waiter:
         offsets = self._offsets([job for job in jobs if with_logs and not job.is_array])
         waiting = {self._subscribe(job, offsets.get(job)): job for job in dict.fromkeys(jobs)}
         while True:
-            drive_sync(self._rounds.look(list(waiting)), self._hook.transport.run)
-            for subscription, job in list(waiting.items()):
-                for event in subscription.take():
-                    if isinstance(event, HeadnodeError) and not isinstance(event, JobError):
-                        raise event
-                    yield job, event
-                    if isinstance(event, JobOver | JobError):
-                        del waiting[subscription]
             if not waiting:
                 return
+            drive_sync(self._rounds.look(list(waiting)), self._hook.transport.run)
+            said = {subscription: subscription.take() for subscription in waiting}
+            self._tell_outages([event for events in said.values() for event in events])
+            for subscription, events in said.items():
+                for event in events:
+                    if isinstance(event, StateSeen | LogSeen | JobOver | JobError):
+                        yield waiting[subscription], event
+                    if isinstance(event, JobOver | JobError):
+                        del waiting[subscription]
             self._pause(until, list(waiting.items()))
 
     def _offsets(self, jobs: Sequence[SlurmJob]) -> dict[SlurmJob, tuple[int, int]]:
@@ -98,7 +99,24 @@ class Waiter:
             outages=Outages(self._tolerance.total_seconds()),
         )
 
+    def _tell_outages(self, events: Sequence[Event | HeadnodeError]) -> None:
+        """Say once, for all jobs, what began or is over; raise what lasts too long, or what patience can't help."""
+        lines: dict[str, None] = {}
+        for event in events:
+            if isinstance(event, HeadnodeError) and not isinstance(event, JobError):
+                raise event
+            if isinstance(event, OutageBegan):
+                if not event.error.retryable:
+                    raise event.error
+                lines[f"{event.error} Jobs go on; {event.service} is asked again until it answers."] = None
+            elif isinstance(event, OutageOver):
+                lines[f"{event.service} answers again after {event.seconds:.0f} s"] = None
+        for line in lines:
+            self._say(line)
+
     def _pause(self, until: float | None, waiting: Sequence[tuple[Subscription, SlurmJob]]) -> None:
+        if not waiting:
+            return
         pause = self._rounds.interval * (random.uniform(0.75, 1.25) if self._rounds.troubled else 1.0)  # noqa: S311
         if until is not None:
             left = until - time.monotonic()
@@ -136,19 +154,13 @@ class Waiter:
     def _ask(self, procedure: Callable[[], Procedure[T]]) -> T:
         return tolerantly(self._hook, procedure, tolerance=self._tolerance, say=self._say)
 
-    def _tell(self, event: Event | JobError, lines: LogLines, mark: str) -> None:
+    def _tell(self, event: StateSeen | LogSeen | JobOver | JobError, lines: LogLines, mark: str) -> None:
         match event:
             case StateSeen(job):
                 self._say(mark + describe_state(job))
             case LogSeen(piece):
                 for line in lines.feed(piece):
                     self._say(mark + line)
-            case OutageBegan(error, service):
-                if not error.retryable and not isinstance(error, CredentialExpired):
-                    raise error
-                self._say(f"{mark}{error} The job goes on; {service} is asked again until it answers.")
-            case OutageOver(seconds=seconds, service=service):
-                self._say(f"{mark}{service} answers again after {seconds:.0f} s")
             case JobOver(entry):
                 for line in lines.finish():
                     self._say(mark + line)
