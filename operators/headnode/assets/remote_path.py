@@ -28,6 +28,7 @@ from headnode.errors import HeadnodeError, JobSpecError
 from headnode.hooks.connection import aload_settings
 from headnode.hooks.deployment import deployment_id
 from headnode.hooks.slurm import SlurmHook
+from headnode.slurm.visible import is_visible
 from headnode.triggers.trackers import tracker_for
 from headnode.triggers.watchers import conditions_of
 
@@ -64,8 +65,10 @@ class RemotePathEventTrigger(BaseEventTrigger):
         self.slurm_conn_id = slurm_conn_id
         self.stable_for_seconds = stable_for_seconds
         self.non_empty = non_empty
-        if not (path.startswith(("/", "~/")) or path == "~") or any(mark in path for mark in "\0\n\r"):
-            raise JobSpecError("path", f"{path!r} must begin with '/' or '~/' and hold no line breaks")
+        if not (path.startswith(("/", "~/")) or path == "~") or not is_visible(path):
+            raise JobSpecError(
+                "path", f"{path!r} must begin with '/' or '~/' and hold no line breaks or other control characters"
+            )
         if stable_for_seconds < 0:
             raise JobSpecError("stable_for_seconds", f"{stable_for_seconds!r} must not be negative")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from headnode.errors import CommandRefused, HeadnodeError, UnreadableAnswer
-from headnode.slurm.visible import visible_block
+from headnode.slurm.visible import visible, visible_block
 from headnode.ssh.port import Answer, Command, Transport
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ T = TypeVar("T")
 _BEGIN: Final = "headnode:begin"
 _END: Final = "headnode:end:"
 _LONG_ANSWER_BYTES: Final = 64 * 1024
+_SENDABLE: Final = re.compile(r"[^\x00\ud800-\udfff]*")
 _STATUS: Final = re.compile("[0-9]{1,3}")
 
 
@@ -114,12 +115,17 @@ def shell(body: str, *, purpose: str, timeout_seconds: float = 60.0) -> Command:
     Start-up files that print, and answers that were cut, are told apart by the marks. ``body`` may use ``return`` but
     not ``exit``. It travels on standard input, so that nothing of it shows in the host's list of processes; nor does
     bash show it where the login's BASH_ENV has it show what it runs.
+
+    Raises:
+        CommandRefused: no shell can be sent this text.
     """
     script = (
         "{ set +xv; } 2>/dev/null\n"
         f"headnode_main() {{\n{body}\n}}\n"
         f"printf '\\n{_BEGIN}\\n'\nheadnode_main </dev/null\nprintf '\\n{_END}%s\\n' \"$?\"\n"
     )
+    if not _SENDABLE.fullmatch(script):
+        raise CommandRefused(f"{visible(purpose)}: a NUL character or half a character can't be sent to a shell")
     return Command(text="/bin/bash -s", stdin=script.encode(), purpose=purpose, timeout_seconds=timeout_seconds)
 
 

@@ -14,6 +14,7 @@ from headnode.errors import HeadnodeError, JobSpecError
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.staging import Options
 from headnode.hooks.transfer import Stop
+from headnode.slurm.visible import is_visible
 from headnode.templated import is_templated
 from headnode.triggers.outcome import to_airflow
 
@@ -99,5 +100,7 @@ def resolve_on_worker(field: str, path: str, dag_file: str | None) -> Path:
 
 
 def _check_path(field: str, value: Any, task_id: str) -> None:
-    if not isinstance(value, str) or not value or "\0" in value or "\n" in value:
-        raise JobSpecError(field, f"{value!r} is no path (task {task_id!r})")
+    if not isinstance(value, str) or not value or not is_visible(value):
+        raise JobSpecError(
+            field, f"{value!r} is no path, or holds line breaks or other control characters (task {task_id!r})"
+        )

@@ -7,20 +7,23 @@ from datetime import timedelta
 from typing import Any
 
 from headnode.errors import JobSpecError
+from headnode.slurm.visible import is_visible
 
 
 def check_path(value: Any, field: str = "path") -> str:
     """Return an absolute path, or one below the home directory."""
     text = str(value)
-    if not (text.startswith(("/", "~/")) or text == "~") or any(mark in text for mark in "\0\n\r"):
-        raise JobSpecError(field, f"{value!r} must begin with '/' or '~/' and hold no line breaks")
+    if not (text.startswith(("/", "~/")) or text == "~") or not is_visible(text):
+        raise JobSpecError(
+            field, f"{value!r} must begin with '/' or '~/' and hold no line breaks or other control characters"
+        )
     return text
 
 
 def check_name(value: Any, field: str, what: str) -> str:
     """Return a name that can be one of a list that Slurm's commands take."""
     text = str(value).strip()
-    if not text or re.search(r"[,\x00-\x1f\x7f]", text):
+    if not text or "," in text or "\t" in text or not is_visible(text):
         raise JobSpecError(field, f"{value!r} can't be {what}: it is empty or holds commas or control characters")
     return text
 
@@ -36,7 +39,7 @@ def check_count(value: Any, field: str) -> int:
 def check_job_id(value: Any) -> str:
     """Return the id of a job."""
     text = str(value).strip()
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch("[0-9]{1,10}", text):
         raise JobSpecError("job_id", f"{value!r} is no job id of Slurm, which is a whole number")
     return text
 

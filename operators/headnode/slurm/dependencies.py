@@ -8,6 +8,7 @@ job that slurmctld still knows is ever named to sbatch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -149,7 +150,10 @@ def _judge_job(record: JobRecord, task: str, *, host: str) -> Verdict:
         return NotYet(f"{task}, its job {record.job_id} ended as {record.state}")
     if record.jobs_to_come:
         return NotYet(f"{task} and has still to submit {record.jobs_to_come} of its array jobs")
-    return DependOn(unfinished_job_ids(record))
+    job_ids = unfinished_job_ids(record)
+    if not all(re.fullmatch("[0-9]{1,10}", job_id) for job_id in job_ids):
+        return Never(f"{task}, and its record names no job of Slurm but {job_ids!r}")
+    return DependOn(job_ids)
 
 
 def _judge_end(kind: str, state: str, ended: str) -> Verdict:

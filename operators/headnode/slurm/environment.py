@@ -1,10 +1,14 @@
-"""Names of environment variables that a batch script can set to any value, and those that it can't."""
+"""Environment variables and words of commands: what Linux and bash take as it is given."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
+#: Linux gives one word of a command, or one variable with its name, 128 KiB (MAX_ARG_STRLEN).
+MAX_WORD_BYTES: Final = 128 * 1024 - 1
+_UNSENDABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # bash reads a value of these as arithmetic, in which it runs commands, or keeps a value of its own in them (bash.1,
 # "Shell Variables").
@@ -32,3 +36,36 @@ def check_variable_name(name: Any) -> str:
     if _OF_THE_SCRIPT.fullmatch(name):
         raise ValueError(f"{name!r} is set by headnode or Slurm; choose another name")
     return name
+
+
+def check_length(word: str) -> str:
+    """Return ``word``, which a program can be given.
+
+    Raises:
+        ValueError: it is too long.
+    """
+    if len(word.encode()) > MAX_WORD_BYTES:
+        raise ValueError(f"{word[:80]!r}... is longer than {MAX_WORD_BYTES // 1024} KiB, the most that Linux takes")
+    return word
+
+
+def check_environment(variables: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the variables with their values as text. Messages do not show values, which may be secrets.
+
+    Raises:
+        ValueError: a name or a value can't be set.
+    """
+    checked = {}
+    for name, value in variables.items():
+        check_variable_name(name)
+        if not isinstance(value, str | int | float):
+            raise ValueError(f"the value of {name!r} must be text or a number, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
+        text = str(value)
+        if _UNSENDABLE.search(text):
+            raise ValueError(f"the value of {name!r} contains a NUL character or half a character")
+        if len(f"{name}={text}".encode()) > MAX_WORD_BYTES:
+            raise ValueError(
+                f"the value of {name!r} is longer than {MAX_WORD_BYTES // 1024} KiB, the most that Linux takes"
+            )
+        checked[name] = text
+    return checked

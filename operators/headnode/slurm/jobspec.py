@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from headnode.errors import JobSpecError
-from headnode.slurm.environment import check_variable_name
+from headnode.slurm.environment import check_environment, check_length
 from headnode.slurm.secrets import check_secret_env
 from headnode.slurm.time_limits import parse_time_limit, render_time_limit
 
@@ -132,18 +132,11 @@ def _sbatch_options(options: Any) -> dict[str, str | None]:
 
 
 def _environment(variables: Any) -> dict[str, str]:
-    checked = {}
-    for name, value in _mapping(variables).items():
-        check_variable_name(name)
-        if not isinstance(value, str | int | float):
-            raise ValueError(f"the value of {name!r} must be text or a number, not {type(value).__name__}")  # noqa: TRY004 - pydantic reads ValueError
-        if _UNSENDABLE.search(str(value)):
-            raise ValueError(f"the value of {name!r} contains a NUL character or half a character")
-        checked[name] = str(value)
-    return checked
+    return check_environment(_mapping(variables))
 
 
 Text = Annotated[str, AfterValidator(_text)]
+WordOfCommand = Annotated[str, AfterValidator(_text), AfterValidator(check_length)]
 Word = Annotated[str, AfterValidator(_word)]
 Count = Annotated[int, Field(ge=1), BeforeValidator(_count)]
 
@@ -200,7 +193,7 @@ class JobSpec(Resources):
     """
 
     job_name: Annotated[str, AfterValidator(_job_name)]
-    command: list[Text] | Text | None = None
+    command: list[WordOfCommand] | Text | None = None
     script: Text | None = None
     setup: Text | None = None
     env: Annotated[dict[str, str], BeforeValidator(_environment)] = {}

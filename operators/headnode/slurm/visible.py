@@ -20,6 +20,11 @@ def visible(line: str) -> str:
     return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), _LOOKS.sub("", line))
 
 
+def is_visible(text: str) -> bool:
+    """Whether ``text`` is one line without control characters, and can be written as UTF-8."""
+    return _UNSEEN.search(text) is None
+
+
 def visible_block(text: str, *, mark: str = "  ") -> str:
     """Return ``text`` with ``mark`` before each of its lines, so that none of them passes for a line of ours."""
     return "\n".join(mark + visible(line) for line in text.split("\n"))
