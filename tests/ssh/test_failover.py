@@ -12,6 +12,7 @@ import pytest
 from headnode.cluster.place import JobPlace
 from headnode.cluster.procedures import drive, drive_sync
 from headnode.cluster.submission import SubmitRequest, submit
+from headnode.cluster.tracker import JobOver, OutageBegan, Tracker
 from headnode.errors import AuthenticationRefused, ConnectionLost, HostKeyRefused, HostUnreachable
 from headnode.hooks.paramiko_transport import ParamikoTransport
 from headnode.slurm.jobspec import parse_jobspec
@@ -112,11 +113,11 @@ def test_refused_credentials_are_not_offered_to_the_next_host(site, connect, com
     assert (site.first.connections(), site.second.connections()) == (1, 0)
 
 
-def request_for(tmp_path):
+def request_for(tmp_path, command=("sleep", "60")):
     """Return a submission that no other test has."""
     labels = Labels(dag_id="tests", run_id=str(uuid.uuid4()), task_id="failover")
     place = JobPlace(work_directory=str(tmp_path), deployment_id="t", labels=labels, owner=str(uuid.uuid4()))
-    spec = parse_jobspec({"job_name": "failover", "command": ["sleep", "60"], "memory": "10M"})
+    spec = parse_jobspec({"job_name": "failover", "command": list(command), "memory": "10M"})
     return SubmitRequest(place=place, script=render_script(spec))
 
 
@@ -177,6 +178,52 @@ def by_paramiko(site, request, kill_first):
         with pytest.raises(ConnectionLost):
             drive_sync(submit(request, settle_seconds=3.0), transport.run)
         return drive_sync(submit(request, settle_seconds=3.0), transport.run)
+
+
+async def followed(tracker, request, *, meanwhile=lambda: None):
+    """Submit the job and follow it to its end; return the kinds of what happened, and how it ended."""
+    submitted = await tracker.run(submit(request, settle_seconds=3.0))
+    meanwhile()
+    place = {"key": submitted.key, "directory": submitted.directory}
+    seen = [event async for event in tracker.follow(submitted.job_id, **place, outage_tolerance_seconds=60.0)]
+    assert isinstance(seen[-1], JobOver)
+    return [type(event) for event in seen], seen[-1].entry.state_word
+
+
+def test_a_job_is_followed_over_the_other_host(site, tmp_path):
+    """Its host goes down while it runs: that is an outage for a moment at most, and the job ends well."""
+
+    async def go():
+        tracker = Tracker(AsyncSSHTransport(site.settings), poll_seconds=0.3, poll_max_seconds=0.5)
+        request = request_for(tmp_path, ["sleep", "1"])
+        try:
+            return await asyncio.wait_for(followed(tracker, request, meanwhile=site.first.stop), 60)
+        finally:
+            await tracker.transport.close()
+
+    _, state = asyncio.run(go())
+    assert state == "COMPLETED"
+    assert logins(site) == (1, 1)
+
+
+def test_jobs_over_a_host_with_two_sessions(slurm_cluster, settings, tmp_path):
+    """With MaxSessions 2, six jobs are submitted at once and followed, over one login."""
+    with slurm_cluster.sshd(SshdOptions(max_sessions=2), name=name("narrow")) as sshd:
+        budget = Budget(directory=str(tmp_path / "budget"))
+        changed = settings(host=sshd.host, port=sshd.port, host_key=sshd.host_key, budget=budget)
+
+        async def six():
+            tracker = Tracker(AsyncSSHTransport(changed), poll_seconds=0.5, poll_max_seconds=1.0)
+            try:
+                jobs = (followed(tracker, request_for(tmp_path, ["true"])) for _ in range(6))
+                return await asyncio.wait_for(asyncio.gather(*jobs), 90)
+            finally:
+                await tracker.transport.close()
+
+        ends = asyncio.run(six())
+        assert [state for _, state in ends] == ["COMPLETED"] * 6
+        assert not any(OutageBegan in happened for happened, _ in ends)
+        assert sshd.logins() == 1
 
 
 @pytest.fixture

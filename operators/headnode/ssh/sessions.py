@@ -13,7 +13,7 @@ from typing import Final
 # A session that has just ended may still count on the host.
 FIRST_PAUSE_SECONDS: Final = 0.1
 LAST_PAUSE_SECONDS: Final = 5.0
-GROW_SECONDS: Final = 60.0
+GROW_SECONDS: Final = 15.0
 _LOOK_AGAIN_SECONDS: Final = 1.0
 
 
