@@ -9,6 +9,7 @@ from headnode.hooks.paramiko_transport import ParamikoTransport
 from headnode.ssh.asyncssh_transport import AsyncSSHTransport
 from headnode.ssh.port import Command
 from headnode.ssh.settings import SSHSettings
+from headnode.testing import CertificateAuthority
 
 
 class Asynchronous:
@@ -71,3 +72,37 @@ def command():
         return Command(text=text, stdin=stdin, timeout_seconds=timeout_seconds, purpose="a test")
 
     return make
+
+
+@pytest.fixture
+def authority(tmp_path, slurm_cluster):
+    """Return an authority whose certificate of an hour lies beside its key."""
+    made = CertificateAuthority(tmp_path, user=slurm_cluster.user)
+    made.certify()
+    return made
+
+
+@pytest.fixture
+def at(settings):
+    """Return a function from an sshd to settings that lead to it, with changes."""
+
+    def lead(sshd, **changes):
+        return settings(port=sshd.port, host_key=sshd.host_key, **changes)
+
+    return lead
+
+
+@pytest.fixture
+def ask(connect, command):
+    """Return a function that runs a command over a new connection (or one that is open) and returns its output.
+
+    By default it is a question to Slurm.
+    """
+
+    def run(way, text="sinfo -h -o %P"):
+        connection = way if hasattr(way, "run") else connect(way)
+        answer = connection.run(command(text))
+        assert answer.exit_status == 0, answer
+        return answer.stdout.decode()
+
+    return run

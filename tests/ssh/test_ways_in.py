@@ -24,44 +24,6 @@ def keygen(*arguments, cwd=None):
     subprocess.run([shutil.which("ssh-keygen"), "-q", *map(str, arguments)], check=True, capture_output=True, cwd=cwd)
 
 
-class Authority:
-    """A certificate authority, and a key that it certifies."""
-
-    def __init__(self, folder, user):
-        self.user = user
-        self.ca, self.key = folder / "ca", folder / "id"
-        self.certificate = folder / "id-cert.pub"
-        for path in (self.ca, self.key):
-            keygen("-t", "ed25519", "-N", "", "-f", path)
-
-    @property
-    def public(self):
-        """The authority's public key."""
-        return self.ca.with_suffix(".pub").read_text()
-
-    def certify(self, validity="-1m:+1h", user=None):
-        """Certify the key, in place of what certified it before."""
-        keygen("-s", self.ca, "-I", "someone", "-n", user or self.user, "-V", validity, self.key.with_suffix(".pub"))
-
-
-@pytest.fixture
-def authority(tmp_path, slurm_cluster):
-    """Return an authority whose certificate of an hour lies beside its key."""
-    made = Authority(tmp_path, slurm_cluster.user)
-    made.certify()
-    return made
-
-
-@pytest.fixture
-def at(settings):
-    """Return a function from an sshd to settings that lead to it, with changes."""
-
-    def lead(sshd, **changes):
-        return settings(port=sshd.port, host_key=sshd.host_key, **changes)
-
-    return lead
-
-
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory):
     """Start an SSH agent, and return the path of its socket."""
@@ -80,40 +42,24 @@ def add_to(agent, *arguments):
     )
 
 
-@pytest.fixture
-def ask(connect, command):
-    """Return a function that runs a command over a new connection (or one that is open) and returns its output.
-
-    By default it is a question to Slurm.
-    """
-
-    def run(way, text="sinfo -h -o %P"):
-        connection = way if hasattr(way, "run") else connect(way)
-        answer = connection.run(command(text))
-        assert answer.exit_status == 0, answer
-        return answer.stdout.decode()
-
-    return run
-
-
 def test_certificates_only(ask, at, slurm_cluster, authority):
     """A site with an authority lets nobody in without a certificate: beside the key, by a name of its own, as text."""
-    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public)) as sshd:
-        assert "batch" in ask(at(sshd, key_file=str(authority.key)))
-        elsewhere = authority.certificate.rename(authority.certificate.with_name("elsewhere.pub"))
-        named = at(sshd, key_file=str(authority.key), certificate_file=str(elsewhere))
+    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public_key)) as sshd:
+        assert "batch" in ask(at(sshd, key_file=str(authority.key_file)))
+        elsewhere = authority.certificate_file.rename(authority.certificate_file.with_name("elsewhere.pub"))
+        named = at(sshd, key_file=str(authority.key_file), certificate_file=str(elsewhere))
         assert "batch" in ask(named)
-        texts = at(sshd, key_file=None, private_key=authority.key.read_text(), certificate=elsewhere.read_text())
+        texts = at(sshd, key_file=None, private_key=authority.key_file.read_text(), certificate=elsewhere.read_text())
         assert "batch" in ask(texts)
         with pytest.raises(AuthenticationRefused, match=r"does not take the key file '.*/id'. Check"):
-            ask(at(sshd, key_file=str(authority.key)))
+            ask(at(sshd, key_file=str(authority.key_file)))
 
 
 def test_a_certificate_that_is_over_is_not_offered(ask, connect, at, slurm_cluster, authority):
     """Nothing is sent, whoever waits may go on, and a renewed certificate is read without being told."""
-    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public)) as sshd:
-        authority.certify("-2m:-1m")
-        connection = connect(at(sshd, key_file=str(authority.key)))
+    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public_key)) as sshd:
+        authority.certify(seconds=-60)
+        connection = connect(at(sshd, key_file=str(authority.key_file)))
         with pytest.raises(
             CredentialExpired, match=r"the certificate file '.*id-cert.pub' was over at 20.* UTC. Renew"
         ) as caught:
@@ -125,10 +71,10 @@ def test_a_certificate_that_is_over_is_not_offered(ask, connect, at, slurm_clust
 
 def test_another_users_certificate(ask, at, slurm_cluster, authority):
     """The message says whose it is."""
-    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public)) as sshd:
-        authority.certify("-1h:+1h", user="somebody")
+    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public_key)) as sshd:
+        authority.certify(user="somebody")
         with pytest.raises(AuthenticationRefused, match=r"id-cert.pub' \(for somebody, valid until 20") as caught:
-            ask(at(sshd, key_file=str(authority.key)))
+            ask(at(sshd, key_file=str(authority.key_file)))
         assert not isinstance(caught.value, CredentialExpired)
         assert caught.value.by_host
 
@@ -140,10 +86,10 @@ def test_an_agent(ask, at, *, slurm_cluster, authority, agent, tmp_path):
     with pytest.raises(CredentialExpired, match=r"the SSH agent at .* holds no key for it"):
         ask(wait)
     keygen("-t", "ed25519", "-N", "", "-f", tmp_path / "other")
-    add_to(agent, tmp_path / "other", authority.key)
-    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public)) as sshd:
+    add_to(agent, tmp_path / "other", authority.key_file)
+    with slurm_cluster.sshd(SshdOptions(trusted_ca=authority.public_key)) as sshd:
         assert "batch" in ask(at(sshd, key_file=None, agent_path=agent))
-        one = at(sshd, key_file=f"{authority.key}.pub", agent_path=agent)
+        one = at(sshd, key_file=f"{authority.key_file}.pub", agent_path=agent)
         before = sshd.refusals()
         assert "batch" in ask(one)
         assert sshd.refusals() == before
@@ -211,14 +157,14 @@ def test_the_configuration_of_ssh(ask, settings, slurm_cluster, authority, tmp_p
     with (
         slurm_cluster.sshd(name="jump") as jump,
         slurm_cluster.sshd(
-            SshdOptions(trusted_ca=authority.public, ciphers="aes256-ctr", macs="hmac-sha2-512-etm@openssh.com")
+            SshdOptions(trusted_ca=authority.public_key, ciphers="aes256-ctr", macs="hmac-sha2-512-etm@openssh.com")
         ) as sshd,
     ):
-        certificate = authority.certificate.rename(tmp_path / "mine.pub")
+        certificate = authority.certificate_file.rename(tmp_path / "mine.pub")
         (tmp_path / "known").write_text(f"centre {sshd.host_key}\n" + jump.known_hosts.read_text())
         (tmp_path / "more").write_text(
             f"Host centre\n HostName {sshd.host}\n Port {sshd.port}\n HostKeyAlias centre\n ProxyJump gate\n"
-            f" IdentityFile {authority.key}\n CertificateFile {certificate}\n IdentitiesOnly yes\n"
+            f" IdentityFile {authority.key_file}\n CertificateFile {certificate}\n IdentitiesOnly yes\n"
             " Ciphers aes256-ctr\n MACs hmac-sha2-512-etm@openssh.com\n"
             f"Host gate\n HostName {jump.host}\n Port {jump.port}\n IdentityFile {slurm_cluster.key_file}\n"
         )
@@ -336,12 +282,12 @@ def test_a_key_of_the_wrong_kind(ask, at, *, slurm_cluster, authority, tmp_path,
     """One sentence that names the connection, the host, the file and what to do; the host hears nothing."""
     path = tmp_path / "wrong"
     content = {
-        "public": authority.key.with_suffix(".pub").read_text,
-        "certificate": authority.certificate.read_text,
+        "public": authority.key_file.with_suffix(".pub").read_text,
+        "certificate": authority.certificate_file.read_text,
         "putty": lambda: "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n",
         "text": lambda: "Dear user,\n",
         "empty": str,
-        "cut": lambda: authority.key.read_text()[:200] + "\n-----END OPENSSH PRIVATE KEY-----\n",
+        "cut": lambda: authority.key_file.read_text()[:200] + "\n-----END OPENSSH PRIVATE KEY-----\n",
         "dsa": lambda: "-----BEGIN DSA PRIVATE KEY-----\nMIIBugIBAAKBgQ==\n-----END DSA PRIVATE KEY-----\n",
     }
     path.write_text(content[kind]()) if kind != "folder" else path.mkdir()
@@ -354,7 +300,7 @@ def test_a_key_of_the_wrong_kind(ask, at, *, slurm_cluster, authority, tmp_path,
 
 def test_a_certificate_of_another_key(ask, at, slurm_cluster, authority, tmp_path):
     """A pair that does not belong together is found before anything is sent."""
-    certificate = authority.certificate.rename(tmp_path / "taken.pub")
+    certificate = authority.certificate_file.rename(tmp_path / "taken.pub")
     mixed = at(slurm_cluster, certificate_file=str(certificate))
     with pytest.raises(AuthenticationRefused, match=r"taken.pub' certifies another key than the key file '.*user_key'"):
         ask(mixed)

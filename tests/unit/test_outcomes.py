@@ -18,7 +18,6 @@ KINDS = [
 FINAL = {
     errors.HostKeyRefused,
     errors.AuthenticationRefused,
-    errors.CredentialExpired,
     errors.OutcomeUnknown,
     errors.JobLost,
     errors.DependencyFailed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headnode.errors import HeadnodeError
+from headnode.errors import CredentialExpired, HeadnodeError
 
 
 class Service(StrEnum):
@@ -38,10 +38,16 @@ class Outages:
     def __init__(self, tolerance_seconds: float) -> None:
         self.tolerance_seconds = tolerance_seconds
         self._since: dict[Service, float] = {}
+        self._expired_said = False
 
     def failed(self, service: Service, error: HeadnodeError, now: float) -> OutageBegan | HeadnodeError | None:
-        """Return what is to be said: that it began, or the error itself when it has lasted for too long."""
+        """Return what is to be said: that it began, or the error itself when it has lasted for too long.
+
+        That a credential has expired is said also where the connection was lost before: a person has to renew it.
+        """
         began = service not in self._since
+        if isinstance(error, CredentialExpired) and not self._expired_said:
+            began = self._expired_said = True
         since = self._since.setdefault(service, now)
         if now - since >= self.tolerance_seconds:
             return error
@@ -50,4 +56,6 @@ class Outages:
     def answered(self, service: Service, now: float) -> OutageOver | None:
         """Return that an outage is over, if there was one."""
         since = self._since.pop(service, None)
+        if service is Service.SSH:
+            self._expired_said = False
         return None if since is None else OutageOver(seconds=now - since, service=service)

@@ -26,7 +26,15 @@ from headnode.cluster.logs import read_logs
 from headnode.cluster.outages import Service
 from headnode.cluster.procedures import Procedure
 from headnode.cluster.queries import AccountingAbsent, QueueSnapshot, accounting, queue_snapshot, without_accounting
-from headnode.errors import HeadnodeError, JobLost, JobPendingTooLong, SlurmError, TransportError, UnreadableAnswer
+from headnode.errors import (
+    CredentialExpired,
+    HeadnodeError,
+    JobLost,
+    JobPendingTooLong,
+    SlurmError,
+    TransportError,
+    UnreadableAnswer,
+)
 from headnode.slurm.accounting import AccountingEntry
 
 MAX_READS_AT_END: Final = 200
@@ -66,6 +74,8 @@ class Rounds:
         except (TransportError, UnreadableAnswer) as error:
             # Also where nothing but the logs could be read: all of it is asked again at the next interval.
             self._failed(Service.SSH, subscriptions, error)
+            # Whether a credential was renewed is seen on this machine, which costs the host nothing.
+            changed = isinstance(error, CredentialExpired)
         else:
             self._answered(Service.SSH, subscriptions)
             # Last, so that who waits hears of an outage's end before the job's.

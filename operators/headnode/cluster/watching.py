@@ -17,7 +17,7 @@ from headnode.cluster.following import next_interval
 from headnode.cluster.observation import observe
 from headnode.cluster.outages import OutageBegan, OutageOver, Outages, Service
 from headnode.cluster.tracker import Tracker
-from headnode.errors import HeadnodeError, TransportError
+from headnode.errors import CredentialExpired, HeadnodeError, TransportError
 
 Event = NotYet | Met | OutageBegan | OutageOver
 
@@ -115,8 +115,9 @@ class Conditions:
             seen = await self._tracker.run(observe(conditions))
         except HeadnodeError as error:
             seen = error
+        # Whether a credential was renewed is seen on this machine, which costs the host nothing.
+        changed = isinstance(seen, CredentialExpired)
         verdicts = {condition: self._judge(condition, seen) for condition in conditions}
-        changed = False
         soon: list[float] = []
         for each in watches:
             verdict = verdicts[each.condition]

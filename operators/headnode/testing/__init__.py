@@ -30,6 +30,7 @@ From a terminal: ``headnode devcluster up``, ``status``, ``down``.
 
 from __future__ import annotations
 
+from headnode.testing.certificates import CertificateAuthority
 from headnode.testing.cluster import SlurmCluster
 from headnode.testing.errors import (
     DaemonFailed,
@@ -43,6 +44,7 @@ from headnode.testing.settings import ClusterOptions
 from headnode.testing.sshd import PrivateSshd, SshdOptions
 
 __all__ = [
+    "CertificateAuthority",
     "ClusterOptions",
     "DaemonFailed",
     "NotRunning",

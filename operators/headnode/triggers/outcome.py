@@ -87,7 +87,7 @@ def to_airflow(error: HeadnodeError, *, about: str | None = None, name: str | No
     are defined outside ``headnode.errors``).
     """
     refused = isinstance(error, CommandRefused) and error.kind == "permanent"
-    final = isinstance(error, _FINAL) or refused or name in {"JobSpecError", "ConnectionInvalid", "Superseded"}
-    if final:
+    final = isinstance(error, _FINAL) and not error.retryable
+    if final or refused or name in {"JobSpecError", "ConnectionInvalid", "Superseded"}:
         return AirflowFailException(f"{about}: {error}" if about else str(error))
     return error

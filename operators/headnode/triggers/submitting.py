@@ -19,7 +19,7 @@ from headnode.cluster.place import JobPlace
 from headnode.cluster.procedures import Pause, Procedure
 from headnode.cluster.submission import SubmitRequest, Submitted, submit
 from headnode.cluster.tracker import Tracker
-from headnode.errors import HeadnodeError, JobError
+from headnode.errors import CredentialExpired, HeadnodeError, JobError
 from headnode.hooks.connection import aload_settings
 from headnode.hooks.deployment import adeployment_id
 from headnode.slurm.record import JobRecord, Labels
@@ -234,17 +234,27 @@ class SubmittingTrigger(BaseTrigger):
         """Run a repeatable procedure, again and again while the cluster can't be asked, up to the tolerance."""
         began = time.monotonic()
         pause = _FIRST_RETRY_SECONDS
+        expired: float | None = None
         while True:
             try:
-                return await tracker.run(procedure(), on_pause=self._say)
+                result = await tracker.run(procedure(), on_pause=self._say)
             except HeadnodeError as error:
                 left = began + self.outage_tolerance_seconds - time.monotonic()
                 if not error.retryable or left <= 0:
                     raise
                 wait = min(pause * random.uniform(0.75, 1.25), left)  # noqa: S311 - spreads load, hides nothing
-                self.log.warning("%s Trying again in %.0f s, for at most %.0f s more.", error, wait, left)
+                if not isinstance(error, CredentialExpired):
+                    self.log.warning("%s Trying again in %.0f s, for at most %.0f s more.", error, wait, left)
+                elif expired is None:
+                    # Said once: whether it was renewed is seen on this machine, without asking the host.
+                    expired, pause = time.monotonic(), _FIRST_RETRY_SECONDS
+                    self.log.warning("%s It is waited for, for at most %.0f s.", error, left)
+            else:
+                if expired is not None:
+                    self.log.info("the credential was renewed after %.0f s", time.monotonic() - expired)
+                return result
             await asyncio.sleep(wait)
-            pause = min(pause * 2, _LAST_RETRY_SECONDS)
+            pause = min(pause * 2, _LAST_RETRY_SECONDS if expired is None else _FIRST_RETRY_SECONDS)
 
     def _say(self, pause: Pause) -> None:
         self.log.info("waiting: %s", pause.reason)
