@@ -325,3 +325,13 @@ def test_components_come_after_the_whole_jobs_directives():
     ]
     assert expected_elements(spec) == 3
     assert not asks_for_array(spec)
+
+
+@pytest.mark.parametrize("mark", ["#PBS -N other", "#BSUB -J other", "#SBATCH --hold", "#DW x", "#"])
+def test_no_value_begins_a_line_with_a_mark_of_options(mark, tmp_path):
+    """Those of #PBS and #BSUB count after commands, too; the value arrives as it was all the same."""
+    value = f"a\n{mark}\n\r\n{mark}"
+    spec = JobSpec(job_name="x", command=["printf", "%s", value], env={"X": value})
+    script = render_script(spec)
+    assert [line for line in script.split("\n") if line.startswith("#")] == ["#!/bin/bash -l", "#SBATCH --job-name=x"]
+    assert run(script, tmp_path) == value.encode()

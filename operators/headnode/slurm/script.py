@@ -149,8 +149,10 @@ def render_command(command: list[str] | str | None) -> str:
 
 
 def _quoted(value: str) -> str:
-    # Slurm refuses a script with DOS line breaks in it, but forms in browsers send them.
-    return shlex.quote(value).replace("\r", """'"$(printf '\\r')"'""")
+    # Slurm refuses a script with DOS line breaks in it, but forms in browsers send them. sbatch takes lines that begin
+    # with #PBS or #BSUB for options wherever in a script they are (src/sbatch/opt.c, ``_opt_wrpr_batch_script``), so
+    # that no value may begin a line with a ``#``.
+    return shlex.quote(value).replace("\r", """'"$(printf '\\r')"'""").replace("\n#", "\n''#")
 
 
 def asks_for_array(spec: JobSpec) -> bool:
