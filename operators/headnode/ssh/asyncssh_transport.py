@@ -133,13 +133,16 @@ class AsyncSSHTransport:
         while self._connection is None or self._connection.is_closed():
             if self._logging_in is None:
                 self._logging_in = asyncio.create_task(self._log_in(), name=f"headnode logs in at {self.host}")
+                self._logging_in.add_done_callback(_heard)  # all who waited may have been cancelled
             login = self._logging_in
             await asyncio.wait({login}, timeout=1.0)
             if self._waits_for not in (None, said):
                 said = self._waits_for
                 _LOG.info(said)
+            if login.cancelled():
+                raise HostUnreachable(f"the connection to {self.host} was closed before the login was made")
             if login.done():
-                await login
+                login.result()
         return self._connection
 
     async def _log_in(self) -> None:
@@ -166,6 +169,11 @@ class AsyncSSHTransport:
 
 class _SessionRefused(HostUnreachable):
     """The host opened no session for the command; nothing was sent."""
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def _bytes(output: bytes | str | None) -> bytes:
