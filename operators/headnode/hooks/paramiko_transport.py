@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -31,6 +32,7 @@ class ParamikoTransport:
         self.settings = settings
         self.logins = 0
         self._forced = forced
+        self._connecting = threading.Lock()
         self._at = settings  # those of the host where the connection leads
         self._client: paramiko.SSHClient | None = None
 
@@ -81,13 +83,15 @@ class ParamikoTransport:
             client.close()
 
     def _connected(self) -> paramiko.SSHClient:
-        if self._client is not None:
-            transport = self._client.get_transport()
-            if transport is not None and transport.is_active():
-                return self._client
-        self._client = log_in_renewing(self.settings, lambda: log_in(self.settings, self._login, forced=self._forced))
-        self.logins += 1
-        return self._client
+        with self._connecting:
+            if self._client is not None:
+                transport = self._client.get_transport()
+                if transport is not None and transport.is_active():
+                    return self._client
+            settings = self.settings
+            self._client = log_in_renewing(settings, lambda: log_in(settings, self._login, forced=self._forced))
+            self.logins += 1
+            return self._client
 
     def _login(self, settings: SSHSettings) -> paramiko.SSHClient:
         client = open_client(settings)

@@ -15,7 +15,7 @@ from typing import Final
 SEEN_AGAIN_SECONDS: Final = 4.0
 GONE_SECONDS: Final = 15.0
 # Another connection to the same host may have a longer window than this one.
-KEPT_SECONDS: Final = 3600.0
+KEPT_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
