@@ -17,7 +17,9 @@ import pytest
 
 from headnode.cluster.findings import Verdict
 from headnode.hooks.check import check_connection
+from headnode.hooks.connection import load_settings
 from headnode.hooks.slurm import SlurmHook
+from headnode.ssh.login import login_slot
 from headnode.testing import ClusterOptions, SlurmCluster
 from headnode.testing.faults import small_disk
 from headnode.testing.watchdog import end_cluster
@@ -32,7 +34,7 @@ def check(slurm_cluster, monkeypatch, tmp_path):
     """Return a function that checks a connection to the cluster with changes."""
     monkeypatch.setenv("AIRFLOW__HEADNODE__BUDGET_DIRECTORY", str(tmp_path / "budget"))
 
-    def run(*, cluster=slurm_cluster, without=(), **changes):
+    def run(*, cluster=slurm_cluster, without=(), on_progress=lambda _: None, **changes):
         connection = json.loads(cluster.airflow_connection_json("slurm"))
         connection["extra"]["look_for_keys"] = False
         for field in ("host", "port", "login"):
@@ -41,7 +43,7 @@ def check(slurm_cluster, monkeypatch, tmp_path):
         for name in without:
             del connection["extra"][name]
         monkeypatch.setenv("AIRFLOW_CONN_PRIVATE", json.dumps(connection))
-        return check_connection("private")
+        return check_connection("private", on_progress=on_progress)
 
     return run
 
@@ -268,6 +270,22 @@ def test_a_key_of_the_wrong_type(check, slurm_cluster):
     """The public half, which is easily taken for the other."""
     text = the_wrong(check(key_file=f"{slurm_cluster.key_file}.pub"))
     assert re.search("Login: .*(public|private) key", text)
+
+
+def test_waiting_for_a_turn_is_told(check):
+    """Whoever watches sees why nothing happens, and the check goes on when it is its turn."""
+    assert check(concurrent_logins=1).ok
+    told = []
+    with login_slot(load_settings("private").ssh) as slot:
+
+        def hear(text):
+            told.append(text)
+            if "waiting for a turn" in text:
+                slot.release()
+
+        assert check(on_progress=hear, concurrent_logins=1).ok
+    assert any("waiting for a turn to log in at 127.0.0.1" in text for text in told)
+    assert told[-1] == "asking Slurm"
 
 
 def test_a_refused_login_can_be_checked_again_at_once(check, tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.secrets.metastore import MetastoreBackend
@@ -18,12 +20,15 @@ from headnode.cluster.procedures import drive
 from headnode.errors import HeadnodeError, HostKeyRefused, TransportError
 from headnode.hooks.connection import load_settings
 from headnode.ssh.asyncssh_transport import AsyncSSHTransport
+from headnode.ssh.control_master import ControlMasterTransport
 from headnode.ssh.host_keys import describe, fingerprint
 from headnode.ssh.port import Answer, Command
 from headnode.ssh.settings import ClusterSettings, ConnectionInvalid, SSHSettings
+from headnode.ssh.transports import transport_to
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
+_SSH_LOG: Final = logging.getLogger("headnode.ssh")
 
 
 def check_connection(conn_id: str, *, on_progress: Tell = lambda _: None) -> Report:
@@ -35,7 +40,8 @@ def check_connection(conn_id: str, *, on_progress: Tell = lambda _: None) -> Rep
         settings = load_settings(conn_id)
     except (ConnectionInvalid, HostKeyRefused) as error:
         return Report(conn_id=conn_id, host="", findings=[_unusable(conn_id, error)])
-    findings = _run(_check(settings, on_progress))
+    with _hearing(on_progress):
+        findings = _run(_check(settings, on_progress))
     return Report(conn_id=conn_id, host=settings.ssh.host, findings=findings)
 
 
@@ -60,7 +66,7 @@ def _unusable(conn_id: str, error: HeadnodeError) -> Finding:
 
 
 async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
-    transport = AsyncSSHTransport(settings.ssh, forced=True)  # the one who asks wants to know now
+    transport = transport_to(settings.ssh, forced=True)  # the one who asks wants to know now
     try:
         on_progress(f"logging in to {_describe(settings.ssh, transport.host)}")
         findings = await drive(check_cluster(settings, clock=time.time), _Telling(transport, on_progress))
@@ -78,7 +84,7 @@ async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
     return [*site, Finding(what="Login", value=entrance), *key, *findings, *_budget(settings.ssh)]
 
 
-def _known_key(transport: AsyncSSHTransport) -> list[Finding]:
+def _known_key(transport: AsyncSSHTransport | ControlMasterTransport) -> list[Finding]:
     if transport.host_key is None:
         return []
     value = f"{transport.host_key.split()[0]} {fingerprint(transport.host_key)}"
@@ -105,7 +111,7 @@ def _budget(settings: SSHSettings) -> list[Finding]:
 class _Telling:
     """A transport that says what it is asked for."""
 
-    def __init__(self, transport: AsyncSSHTransport, tell: Tell) -> None:
+    def __init__(self, transport: AsyncSSHTransport | ControlMasterTransport, tell: Tell) -> None:
         self._transport = transport
         self._tell = tell
 
@@ -120,6 +126,24 @@ class _Telling:
 
     async def close(self) -> None:
         await self._transport.close()
+
+
+@contextlib.contextmanager
+def _hearing(tell: Tell) -> Iterator[None]:
+    """Tell also what the SSH layer says meanwhile, as that it waits for its turn to log in."""
+
+    class Hearing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(record.getMessage())
+
+    handler, level = Hearing(), _SSH_LOG.level
+    _SSH_LOG.addHandler(handler)
+    _SSH_LOG.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _SSH_LOG.removeHandler(handler)
+        _SSH_LOG.setLevel(level)
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:
