@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, overload
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, overload
 from airflow.sdk import BaseHook
 
 from headnode.cluster.cancellation import cancel
-from headnode.cluster.procedures import Procedure, drive_sync
+from headnode.cluster.procedures import Pause, Procedure, drive_sync
 from headnode.cluster.queries import AskedJob
 from headnode.cluster.standing import standing_of
 from headnode.errors import JobSpecError
@@ -58,15 +58,19 @@ class SlurmHook(BaseHook):
         # Loaded where it is used: workers that only defer a task have no use for paramiko.
         from headnode.hooks.paramiko_transport import ParamikoTransport  # noqa: PLC0415
 
+        if self.settings.ssh.control_path is not None:
+            from headnode.hooks.control_master_transport import ControlMasterHookTransport  # noqa: PLC0415 - as above
+
+            return ControlMasterHookTransport(self.settings.ssh)
         return ParamikoTransport(self.settings.ssh)
 
     def get_conn(self) -> ParamikoTransport:
         """Return the connection to the host."""
         return self.transport
 
-    def run(self, procedure: Procedure[T]) -> T:
+    def run(self, procedure: Procedure[T], *, on_pause: Callable[[Pause], None] | None = None) -> T:
         """Run one of the procedures of ``headnode.cluster`` and return its result."""
-        return drive_sync(procedure, self.transport.run)
+        return drive_sync(procedure, self.transport.run, on_pause=on_pause)
 
     def submit(
         self,
@@ -90,7 +94,8 @@ class SlurmHook(BaseHook):
         never submits twice.
 
         :param key: what the piece of work is called
-        :param code: a folder, of which the job runs in a copy, as with ``SlurmJobOperator``
+        :param code: a folder, of which the job runs in a copy, as with ``SlurmJobOperator``; a relative one is in the
+            working directory, within a task beside the DAG's file
         :param outage_tolerance: for how long a silent cluster is asked again
         :param say: what is told goes to this function; by default to the task's log, or to standard output
         :param fields: ``command`` or ``script`` and resources, in the words of ``SlurmJobOperator``

@@ -8,8 +8,8 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from headnode.cluster.tracker import Tracker
-from headnode.ssh.asyncssh_transport import AsyncSSHTransport
 from headnode.ssh.settings import ClusterSettings
+from headnode.ssh.transports import transport_to
 
 _TRACKERS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ClusterSettings, Tracker]]] = WeakKeyDictionary()
 
@@ -26,7 +26,7 @@ def tracker_for(settings: ClusterSettings) -> Tracker:
     trackers = _TRACKERS.setdefault(asyncio.get_running_loop(), {})
     if settings not in trackers:
         trackers[settings] = Tracker(
-            AsyncSSHTransport(settings.ssh),
+            transport_to(settings.ssh),
             poll_seconds=settings.poll_seconds,
             poll_max_seconds=settings.poll_max_seconds,
             lost_after_seconds=settings.lost_after_seconds,

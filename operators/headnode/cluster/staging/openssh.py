@@ -18,13 +18,22 @@ _OPTIONS: Final = {
 }
 # Ways in that are left to the connection that is open already: files go over it by SFTP.
 _OTHER_WAYS: Final = (
-    *("certificate", "certificate_file", "agent_path", "totp_secret", "credential_command", "ssh_config"),
-    *("control_path", "jump"),
+    *("certificate", "certificate_file", "agent_path", "totp_secret", "credential_command", "ssh_config", "jump"),
 )
 
 
 def why_not(settings: SSHSettings) -> str | None:
     """Return what in the connection OpenSSH can't be told without a terminal, None where there is nothing."""
+    if settings.control_path is None and (problem := _beyond_ssh(settings)) is not None:
+        return problem
+    values = (settings.host, settings.username, settings.key_file, settings.known_hosts, settings.host_proxy_cmd)
+    shown = [value for value in (*values, settings.control_path) if value]
+    if any(ord(character) < 32 or character == '"' for value in shown for character in value):  # noqa: PLR2004 - ASCII
+        return "a field of the connection has characters that ssh's configuration can't hold"
+    return None
+
+
+def _beyond_ssh(settings: SSHSettings) -> str | None:
     if settings.password is not None:
         return "the connection has a password"
     if settings.private_key_passphrase is not None:
@@ -33,9 +42,6 @@ def why_not(settings: SSHSettings) -> str | None:
         return f"the connection has {others[0]}, for which its own login is used"
     if not set(dict(settings.disabled_algorithms)) <= set(_OPTIONS):
         return "the connection disables algorithms that ssh has no option for"
-    values = (settings.host, settings.username, settings.key_file, settings.known_hosts, settings.host_proxy_cmd)
-    if any(ord(character) < 32 or character == '"' for value in values if value for character in value):  # noqa: PLR2004 - ASCII
-        return "a field of the connection has characters that ssh's configuration can't hold"
     return None
 
 
@@ -53,6 +59,11 @@ def _lines(settings: SSHSettings, known_hosts: str, identity: str | None) -> Ite
     yield "Port", str(settings.port)
     yield "User", _quoted(settings.username)
     yield "BatchMode", "yes"
+    if settings.control_path is not None:
+        yield "ControlMaster", "no"
+        yield "ControlPath", _quoted(_literal(settings.control_path))
+        yield "ProxyCommand", "false"  # without the connection by hand there is no way
+        return
     yield "StrictHostKeyChecking", "yes"
     yield "UserKnownHostsFile", _quoted(_literal(known_hosts))
     yield "GlobalKnownHostsFile", "/dev/null"
