@@ -7,7 +7,6 @@ logs in here by itself; when the person's connection has ended it says so and wa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import shlex
 import subprocess
@@ -184,7 +183,6 @@ class ControlMasterTransport:
             raise CommandTimedOut(f"{where}: no answer within {command.timeout_seconds:g} s") from error
         finally:
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+                # Not kill and wait: the master has taken over the pipes, and may hold them for as long as it likes.
+                process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no other way
         return answer_of(settings, where, process.returncode or 0, stdout, stderr)
