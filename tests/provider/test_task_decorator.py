@@ -99,3 +99,4 @@ def test_a_task_submits_by_the_hook(functions, sacct):
     log = run.log("by_hook", try_number=2)
     assert f"job {told['job']['job_id']} submitted on 127.0.0.1" in log
     assert re.search(r"job [0-9]+ found again on 127.0.0.1", log)
+    assert re.search(r"waiting: job [0-9]+ of an earlier try is cancelled and has still to end", log)

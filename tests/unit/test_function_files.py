@@ -323,6 +323,8 @@ def test_what_runs_on_the_cluster_is_written_for_old_pythons():
     [
         (b"", None),
         (b"{}", None),
+        (b"no JSON \xff", None),
+        (b"[" * 100_000, None),
         (b'["no"]', None),
         (b'{"type": 1, "message": "", "traceback": ""}', None),
         (b'{"type": "E", "message": "m", "traceback": "t"}', Raised(type_name="E", message="m", traceback="t")),

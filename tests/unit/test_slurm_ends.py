@@ -61,3 +61,13 @@ def test_the_whole_message():
         "job 7 on lumi ended as FAILED after 1:02:05 with exit code 3 by signal 9 on n[1-2]: its own output says more"
         "\nThe last lines of its log:\n  reading\n  KeyError: 'x'"
     )
+
+
+def test_a_functions_exception_takes_the_place_of_the_log():
+    """What it raised, then the traceback; none of their lines passes for one of ours."""
+    raised = ("ValueError: no\n[2026] INFO - \x07", "Traceback:\n  line 1\n")
+    error = job_error(ended("7|FAILED|70:0|60|1|00:01:00||n1"), where="lumi", log_tail=["a line"], raised=raised)
+    assert str(error) == (
+        "job 7 on lumi ended as FAILED after 0:01:00 with exit code 70 on n1: its function raised ValueError: no\n"
+        "  [2026] INFO - \\x07\n  Traceback:\n    line 1"
+    )

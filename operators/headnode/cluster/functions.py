@@ -40,13 +40,17 @@ def read_exception(directory: str) -> Procedure[Raised | None]:
     body = f"[ ! -s {path} ] || head -c {_LONGEST_BYTES} {path} | base64 -w0"
     output = yield from ask(shell(body, purpose="reading the function's exception"))
     try:
-        told = json.loads(base64.b64decode(output.stdout, validate=True) or b"null")
-    except (ValueError, RecursionError) as error:
+        content = base64.b64decode(output.stdout, validate=True)
+    except ValueError as error:
         raise UnreadableAnswer(f"reading the function's exception: {error}") from error
-    return _raised(told)
+    return _parse(content)
 
 
-def _raised(told: Any) -> Raised | None:
+def _parse(content: bytes) -> Raised | None:
+    try:
+        told: Any = json.loads(content)
+    except (ValueError, RecursionError):
+        return None  # the file is the job's own: asking again would show the same
     if not isinstance(told, dict) or not all(isinstance(told.get(k), str) for k in ("type", "message", "traceback")):
         return None
     return Raised(type_name=told["type"], message=told["message"], traceback=told["traceback"])

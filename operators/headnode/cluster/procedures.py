@@ -79,7 +79,11 @@ async def drive(procedure: Procedure[T], transport: Transport, *, on_pause: Call
 
 
 def drive_sync(
-    procedure: Procedure[T], run: Callable[[Command], Answer], *, sleep: Callable[[float], None] = time.sleep
+    procedure: Procedure[T],
+    run: Callable[[Command], Answer],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    on_pause: Callable[[Pause], None] | None = None,
 ) -> T:
     """Run ``procedure`` with a blocking ``run`` and return its result."""
     answer: Answer | None = None
@@ -90,6 +94,8 @@ def drive_sync(
             if isinstance(step, Command):
                 answer = run(step)
             else:
+                if on_pause is not None:
+                    on_pause(step)
                 sleep(step.seconds)
         except HeadnodeError as raised:
             error = raised

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 from airflow.sdk import get_current_context
@@ -119,7 +118,7 @@ def tolerantly(hook: SlurmHook, procedure: Callable[[], Procedure[T]], *, tolera
     pause = _FIRST_RETRY_SECONDS
     while True:
         try:
-            return hook.run(procedure())
+            return hook.run(procedure(), on_pause=lambda each: say(f"waiting: {each.reason}"))
         except HeadnodeError as error:
             left = until - time.monotonic()
             if not error.retryable or left <= 0:
@@ -151,7 +150,7 @@ def submit_job(
         labels=whose.labels,
         owner=whose.owner,
     )
-    archive, code_sha256 = _pack(hook, code, place, say) if code is not None else (None, None)
+    archive, code_sha256 = _pack(hook, code, place, whose.dag_file, say) if code is not None else (None, None)
     request = SubmitRequest(
         place=place,
         script=render_script(spec),
@@ -178,12 +177,14 @@ def submit_job(
     )
 
 
-def _pack(hook: SlurmHook, code: str, place: JobPlace, say: Say) -> tuple[bytes | None, str | None]:
+def _pack(
+    hook: SlurmHook, code: str, place: JobPlace, dag_file: str | None, say: Say
+) -> tuple[bytes | None, str | None]:
     # Loaded where it is used: most jobs bring no code.
     from headnode.hooks.code_archive import pack_code, resolve_code_folder, stage_code  # noqa: PLC0415
     from headnode.hooks.staging import Options  # noqa: PLC0415
 
-    folder = resolve_code_folder(str(Path(code).expanduser().absolute()), None)
+    folder = resolve_code_folder(code, dag_file)
     archive = pack_code(folder)
     if archive is not None:
         return archive, None
@@ -203,6 +204,7 @@ class _Whose:
     owner: str
     key: str
     job_name: str
+    dag_file: str | None = None
     count: Callable[[], None] = lambda: None
 
 
@@ -217,8 +219,9 @@ def running_task() -> Any:
 def _whose(key: str | None) -> _Whose:
     ti = running_task()
     namespace = deployment_id() if ti is not None else (configured_deployment_id() or _OUTSIDE)
+    dag_file = str(get_current_context()["dag"].fileloc) if ti is not None else None
     if key is not None:
-        return _whose_key(_checked_key(key), namespace)
+        return _whose_key(_checked_key(key), namespace, dag_file)
     if ti is None:
         owner = str(uuid.uuid4())
         labels = Labels(dag_id="notebook", run_id=owner, task_id="job")
@@ -241,11 +244,12 @@ def _whose(key: str | None) -> _Whose:
         owner=str(uuid.uuid5(uuid.UUID(str(ti.id)), str(number))),
         key=f"{ti.task_id}.{number}",
         job_name=f"{ti.dag_id}.{ti.task_id}",
+        dag_file=dag_file,
         count=count,
     )
 
 
-def _whose_key(key: str, namespace: str) -> _Whose:
+def _whose_key(key: str, namespace: str, dag_file: str | None) -> _Whose:
     owner = str(uuid.uuid5(_KEYS, f"{namespace}\0{key}"))
     return _Whose(
         namespace=namespace,
@@ -253,6 +257,7 @@ def _whose_key(key: str, namespace: str) -> _Whose:
         owner=owner,
         key=key,
         job_name=key,
+        dag_file=dag_file,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from headnode.errors import JobCancelled, JobError, JobFailed, JobOutOfMemory, JobTimedOut, NodeFailed
 from headnode.slurm.accounting import AccountingEntry
 from headnode.slurm.states import JobState, Phase, phase_of
+from headnode.slurm.visible import visible_block
 
 _ENDS: Final[dict[JobState, tuple[type[JobError], str]]] = {
     JobState.TIMEOUT: (
@@ -59,11 +60,11 @@ def job_error(
         parts.append(f"by signal {entry.signal}")
     if entry.nodes:
         parts.append(f"on {entry.nodes}")
-    message = f"{' '.join(parts)}: {f'its function raised {raised[0]}' if raised else advice}"
+    message = f"{' '.join(parts)}: {f'its function raised {visible_block(raised[0]).strip()}' if raised else advice}"
     if not_again:
         message += f". It is not submitted again: {not_again}"
     if raised:
-        message += "\n" + raised[1].rstrip("\n")
+        message += "\n" + visible_block(raised[1].rstrip("\n"))
     elif log_tail:
         message += "\nThe last lines of its log:\n" + "\n".join(f"  {line}" for line in log_tail)
     return kind(message)

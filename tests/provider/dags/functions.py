@@ -62,7 +62,7 @@ def by_hook(ti=None):
     if ti.try_number == 1:
         hook.submit(command="sleep 300", memory="10M")
         raise RuntimeError("this try ends without its job")
-    job = hook.submit(command='echo 7 > "$HEADNODE_RESULT"', memory="10M")
+    job = hook.submit(command='test -s words.py && echo 7 > "$HEADNODE_RESULT"', code="jobs", memory="10M")
     found = hook.submit(command='sleep 1; echo 8 > "$HEADNODE_RESULT"', key=f"{ti.run_id}/other", memory="10M")
     again = hook.submit(command='sleep 1; echo 8 > "$HEADNODE_RESULT"', key=f"{ti.run_id}/other", memory="10M")
     if again != found:
