@@ -13,6 +13,7 @@ from headnode.cluster.staging.local import read_manifest
 from headnode.errors import JobSpecError, TransferRefused
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.staging import Options, upload
+from headnode.slurm.visible import visible
 
 MAX_ARCHIVE_BYTES: Final = 256 * 1024
 MAX_STAGED_BYTES: Final = 1024 * 1024 * 1024
@@ -27,13 +28,16 @@ def resolve_code_folder(code: str, dag_file: str | None) -> Path:
     Raises:
         JobSpecError: there is no such folder.
     """
-    folder = Path(code).expanduser()
-    if not folder.is_absolute():
-        folder = Path(dag_file).parent / folder if dag_file else folder
-    if not folder.is_dir():
+    try:
+        folder = Path(code).expanduser()
+        if not folder.is_absolute():
+            folder = Path(dag_file).parent / folder if dag_file else folder
+        if folder.is_dir():
+            return folder
         what = "is no folder" if folder.exists() else "is not there"
-        raise JobSpecError("code", f"{folder} {what}; name a folder beside the DAG file, or an absolute path")
-    return folder
+    except (OSError, RuntimeError) as error:  # a name that is too long, the home of a user that there is not
+        raise JobSpecError("code", f"{visible(code[:200])} can't be looked at: {error}") from error
+    raise JobSpecError("code", f"{visible(str(folder))} {what}; name a folder beside the DAG file, or an absolute path")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,8 @@ def _arguments(load: Load, folder: Path, config: Path) -> list[str]:
     arguments = ["rsync", "--inplace", "--ignore-times", "-s", f"--timeout={_SILENCE_SECONDS}"]
     arguments += ["--info=progress2", "--rsh", f"ssh -F {shlex.quote(str(config))}"]
     if "" not in load.files:
-        names = _private(folder / "names", b"".join(name.encode() + b"\0" for name in load.files))
+        # rsync takes names that begin with "#" or ";" for comments, also between NULs.
+        names = _private(folder / "names", b"".join(b"./" + name.encode() + b"\0" for name in load.files))
         arguments += [f"--files-from={names}", "--from0"]
     return arguments
 

@@ -75,7 +75,7 @@ def upload(
     Raises:
         HeadnodeError: it could not be done; the message says why, and what is kept.
     """
-    source = source.expanduser().resolve()
+    source = local.resolved(source)
     if destination.endswith("/"):
         destination += source.name
     wanted = local.read_manifest(source, leave_out=leave_out)

@@ -91,7 +91,10 @@ def resolve_on_worker(field: str, path: str, dag_file: str | None) -> Path:
     Raises:
         JobSpecError: there is no DAG file that it could be beside.
     """
-    given = Path(path).expanduser()
+    try:
+        given = Path(path).expanduser()
+    except RuntimeError as error:
+        raise JobSpecError(field, f"{path!r}: {error}") from error
     if given.is_absolute():
         return given
     if dag_file is None:

@@ -21,10 +21,15 @@ def check_path(value: Any, field: str = "path") -> str:
 
 
 def check_name(value: Any, field: str, what: str) -> str:
-    """Return a name that can be one of a list that Slurm's commands take."""
+    """Return a name that can be one of a list that Slurm's commands take; brackets and quotes mean something in these.
+
+    All names that are waited for on a cluster go into one command, which must not fail because of one of them.
+    """
     text = str(value).strip()
-    if not text or "," in text or "\t" in text or not is_visible(text):
-        raise JobSpecError(field, f"{value!r} can't be {what}: it is empty or holds commas or control characters")
+    if not text or re.search(r"[,\[\]'\"\t]", text) or not is_visible(text):
+        raise JobSpecError(
+            field, f"{value!r} can't be {what}: it is empty, or holds commas, brackets, quotes or control characters"
+        )
     return text
 
 

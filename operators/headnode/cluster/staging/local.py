@@ -19,6 +19,7 @@ from headnode.cluster.staging.plan import with_hashes
 from headnode.cluster.staging.remote import ABANDONED_MINUTES
 from headnode.cluster.staging.spot import Spot
 from headnode.errors import TransferError, TransferRefused
+from headnode.slurm.visible import visible
 
 _CHUNK: Final = 1 << 20
 _READERS: Final = 4
@@ -26,9 +27,23 @@ _READERS: Final = 4
 
 def survey(path: Path) -> Spot:
     """Look at a path on this machine; links are followed."""
-    real = path.expanduser().resolve()
+    real = resolved(path)
     kind = "file" if real.is_file() else "folder" if real.is_dir() else "other" if real.exists() else "nothing"
     return Spot(path=str(real), home=str(Path.home().resolve()), kind=kind)  # type: ignore[arg-type]
+
+
+def resolved(path: Path) -> Path:
+    """Return the path as this machine sees it: absolute, without links and ``~``.
+
+    Raises:
+        TransferRefused: no path can be so.
+    """
+    try:
+        real = path.expanduser().resolve()
+        real.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, or the home of a user that there is not
+        raise TransferRefused(f"{visible(str(path)[:200])} can't be a path on this worker: {error}") from error
+    return real
 
 
 def read_manifest(root: Path, *, leave_out: Callable[[str], bool] | None = None) -> Manifest:
