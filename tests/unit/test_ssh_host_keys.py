@@ -1,7 +1,5 @@
 """Keys of hosts: fingerprints as OpenSSH prints them, and what to do about a key that is not the known one."""
 
-import getpass
-
 import pytest
 
 from headnode.errors import HostKeyRefused
@@ -34,7 +32,7 @@ def test_what_is_no_key(text):
 def refusal(**fields):
     """Return the error for a host that shows the first key."""
     error = HostKeyRefused("the whole sentence")
-    for name, value in {"shown": KEY, "known_as": "[h]:2222", **fields}.items():
+    for name, value in {"shown": KEY, "known_as": "[h]:2222", "source": "/home/me/.ssh/known_hosts", **fields}.items():
         setattr(error, name, value)
     return error
 
@@ -45,16 +43,14 @@ def test_a_new_host():
     assert value == f"[h]:2222 is not known yet; it shows ssh-ed25519 {GITHUB[KEY]}"
     assert remedy == (
         "Compare the fingerprint with the one that the site publishes. Where they are the same, set the connection's"
-        f" host_key to `{KEY}`, or add the line `[h]:2222 {KEY}` to ~/.ssh/known_hosts of {getpass.getuser()} where"
-        " Airflow runs"
+        f" host_key to `{KEY}`, or add the line `[h]:2222 {KEY}` to /home/me/.ssh/known_hosts where Airflow runs"
     )
 
 
 def test_a_new_jump_host():
     """Its key is not the one that the connection's host_key is about."""
     _, remedy = describe(refusal(is_jump_host=True))
-    assert "host_key" not in remedy
-    assert f"add the line `[h]:2222 {KEY}` to ~/.ssh/known_hosts" in remedy
+    assert f"give [h]:2222 in the connection's jump the host_key `{KEY}`, or add the line `[h]:2222 {KEY}` to" in remedy
 
 
 def test_a_host_with_another_key():
@@ -66,6 +62,7 @@ def test_a_host_with_another_key():
     )
     assert remedy.startswith("Either the site has changed its key")
     assert "do not log in before you know" in remedy
+    assert remedy.endswith(f"set the connection's host_key to `{KEY}`, in place of the old one")
 
 
 def test_a_refusal_without_a_key():

@@ -92,6 +92,8 @@ def _known_key(transport: AsyncSSHTransport | ControlMasterTransport) -> list[Fi
 
 
 def _describe(settings: SSHSettings, host: str) -> str:
+    if settings.control_path is not None:
+        return f"{settings.username}@{host}:{settings.port} over the connection that is open at {settings.control_path}"
     hops = ", ".join(f"{hop.host}:{hop.port}" for hop in settings.jump)
     through = f" through {hops}" if hops else " through a proxy command" if settings.host_proxy_cmd else ""
     return f"{settings.username}@{host}:{settings.port}{through}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import getpass
 import hashlib
 
 from headnode.errors import HostKeyRefused
@@ -32,9 +31,11 @@ def describe(refusal: HostKeyRefused) -> tuple[str, str]:
     if refusal.shown is None:
         return str(refusal), ""
     host, shown = refusal.known_as, _named(refusal.shown)
-    store = f"add the line `{host} {refusal.shown}` to ~/.ssh/known_hosts of {getpass.getuser()} where Airflow runs"
-    if not refusal.is_jump_host:
-        store = f"set the connection's host_key to `{refusal.shown}`, or {store}"
+    store = f"set the connection's host_key to `{refusal.shown}`"
+    if refusal.is_jump_host:
+        store = f"give {host} in the connection's jump the host_key `{refusal.shown}`"
+    if refusal.source.startswith("/"):
+        store += f", or add the line `{host} {refusal.shown}` to {refusal.source} where Airflow runs"
     if not refusal.known:
         return (
             f"{host} is not known yet; it shows {shown}",
@@ -43,7 +44,7 @@ def describe(refusal: HostKeyRefused) -> tuple[str, str]:
     before = " or ".join(map(_named, refusal.known))
     remedy = (
         "Either the site has changed its key, which its news will say, or somebody stands between: do not log in before"
-        f" you know. Where the site publishes the new fingerprint, {store}, and remove the old key"
+        f" you know. Where the site publishes the new fingerprint, {store}, in place of the old one"
     )
     return f"{host} shows {shown}, but {refusal.source} says {before}", remedy
 

@@ -104,8 +104,11 @@ def unreachable(hop: Hop, error: BaseException, *, probe: bool) -> HostUnreachab
             f"{hop.where} can't be reached: what listens there speaks no SSH; it answers"
             f" {said.splitlines()[0][:_SHOWN]!r}. Check Host and Port of the Airflow connection."
         )
+    problem = str(error) or type(error).__name__
+    if isinstance(error, TimeoutError) and not str(error):
+        problem = f"no answer within {hop.connect_timeout_seconds:g} s"
     return HostUnreachable(
-        f"{hop.where} can't be reached: {str(error) or type(error).__name__}. Check Host and Port of the Airflow"
+        f"{hop.where} can't be reached: {problem}. Check Host and Port of the Airflow"
         " connection, and whether the login node is up."
     )
 
