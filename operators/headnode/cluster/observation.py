@@ -106,8 +106,9 @@ def _job_lines(number: int, user: str, names: Collection[str], minutes: float) -
     # all names that are in it. Jobs of such names are seen as long as slurmctld knows them.
     known = [name for name in names if _in_latin_1(name)]
     ask_sacct = f"{_BOUNDED_ACCOUNTING} sacct --noheader --parsable2 --allocations {whose} {_named(known)} {past}"
+    ask_squeue = f"{_BOUNDED} squeue --noheader --states=all {whose} {_named(names)} '--format=%F|%V|%j'"
     return [
-        f"ask_part queue:{number} {_BOUNDED} squeue --noheader --states=all {whose} {_named(names)} '--format=%F|%V|%j'",
+        f"ask_part queue:{number} {ask_squeue}",
         f"ask_part past:{number} {ask_sacct if known else 'true'}",
     ]
 
