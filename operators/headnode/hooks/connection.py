@@ -11,6 +11,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from headnode.hooks.shared_answers import SharedAnswers
 from headnode.ssh.settings import ClusterSettings, ConnectionInvalid, parse_connection
 
+DEFAULT_CONN_ID: Final = "slurm_default"
+
 
 def settings_of(connection: Connection) -> ClusterSettings:
     """Return the settings in ``connection``.

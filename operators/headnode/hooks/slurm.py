@@ -14,7 +14,7 @@ from headnode.cluster.procedures import Pause, Procedure, drive_sync
 from headnode.cluster.queries import AskedJob
 from headnode.cluster.standing import standing_of
 from headnode.errors import JobSpecError
-from headnode.hooks.connection import load_settings
+from headnode.hooks.connection import DEFAULT_CONN_ID, load_settings
 from headnode.hooks.job_logs import follow_log, read_log
 from headnode.hooks.jobs import SUBMIT_TOLERANCE, JobFields, Say, SlurmJob, running_task, submit_job
 from headnode.hooks.waiting import Stream, Waiter
@@ -35,7 +35,7 @@ class SlurmHook(BaseHook):
     """
 
     conn_name_attr = "slurm_conn_id"
-    default_conn_name = "slurm_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "slurm"
     hook_name = "Slurm over SSH"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR
@@ -14,15 +14,11 @@ from headnode.cluster.cancellation import withdraw
 from headnode.cluster.lines import describe_cancelled
 from headnode.cluster.place import JobPlace
 from headnode.errors import HeadnodeError, JobSpecError
-from headnode.hooks.code_archive import JobCode, prepare_code, resolve_code_folder
-from headnode.hooks.connection import load_settings
+from headnode.hooks.connection import DEFAULT_CONN_ID, load_settings
 from headnode.hooks.deployment import configured_deployment_id, deployment_id
-from headnode.hooks.slurm import SlurmHook
-from headnode.hooks.transfer import Stop
 from headnode.links.slurm_job import SlurmJobLink
 from headnode.operators.adoption import forget_owners, leave_job_to_next_try, owners_to_adopt
 from headnode.operators.dependencies import check_dependencies, parse_operator_dependencies
-from headnode.operators.staging import options_for
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
 from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
 from headnode.slurm.secrets import check_secret_env
@@ -33,6 +29,9 @@ from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
 from headnode.triggers.preparation import SPEC_FIELDS, describe_job, labels_of, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
+
+if TYPE_CHECKING:
+    from headnode.hooks.code_archive import JobCode
 
 
 class SlurmJobOperator(BaseOperator):
@@ -91,7 +90,7 @@ class SlurmJobOperator(BaseOperator):
     def __init__(
         self,
         *,
-        slurm_conn_id: str = SlurmHook.default_conn_name,
+        slurm_conn_id: str = DEFAULT_CONN_ID,
         command: Sequence[str] | str | None = None,
         script: str | None = None,
         job_name: str | None = None,
@@ -194,21 +193,23 @@ class SlurmJobOperator(BaseOperator):
             describe_job({**known, "job_name": known.get("job_name") or "rendered later"}, self._policy)
             _check_max_pending(self.max_pending)
             if self.code is not None and not is_templated(self.code) and (dag := self._dag) is not None:
+                from headnode.hooks.code_archive import resolve_code_folder  # noqa: PLC0415 - see _prepare_code
+
                 resolve_code_folder(self.code, dag.fileloc)
         except JobSpecError as error:
             raise _named(error, self.task_id) from error
         return templated
 
     def _trigger(self, context: Context, adopt_owners: list[str], *, takes_arguments: bool = False) -> SlurmJobTrigger:
-        code = self._prepare_code(context)
+        code = self._prepare_code(context) if self.code else None
         return prepare_trigger(
             {name: getattr(self, name) for name in SPEC_FIELDS},
             templated=self._templated,
             ti=context["ti"],
             settings=load_settings(self.slurm_conn_id),
             deployment_id=configured_deployment_id(),
-            code=code.archive,
-            code_sha256=code.sha256,
+            code=code.archive if code is not None else None,
+            code_sha256=code.sha256 if code is not None else None,
             ends_task=nothing_is_lost_in_trigger(self),
             push_result=self.do_xcom_push,
             outage_tolerance_seconds=self.outage_tolerance.total_seconds(),
@@ -220,8 +221,12 @@ class SlurmJobOperator(BaseOperator):
         )
 
     def _prepare_code(self, context: Context) -> JobCode:
-        if not self.code:
-            return JobCode()
+        # Loaded where it is used: most workers only hand a trigger to Airflow, and begin anew for each task.
+        from headnode.hooks.code_archive import prepare_code, resolve_code_folder  # noqa: PLC0415
+        from headnode.hooks.transfer import Stop  # noqa: PLC0415
+        from headnode.operators.staging import options_for  # noqa: PLC0415
+
+        assert self.code is not None  # noqa: S101 - for the type checker
         return prepare_code(
             resolve_code_folder(self.code, context["dag"].fileloc),
             conn_id=self.slurm_conn_id,
@@ -265,6 +270,8 @@ class SlurmJobOperator(BaseOperator):
         )
 
     def _withdraw(self, context: Context) -> None:
+        from headnode.hooks.slurm import SlurmHook  # noqa: PLC0415 - see _prepare_code
+
         hook = SlurmHook(self.slurm_conn_id)
         try:
             place = JobPlace(

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 from headnode.cluster.tracker import Tracker
 from headnode.ssh.settings import ClusterSettings
-from headnode.ssh.transports import transport_to
 
 _TRACKERS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ClusterSettings, Tracker]]] = WeakKeyDictionary()
 
@@ -25,6 +24,9 @@ def tracker_for(settings: ClusterSettings) -> Tracker:
         gc.freeze()
     trackers = _TRACKERS.setdefault(asyncio.get_running_loop(), {})
     if settings not in trackers:
+        # Loaded where it is used: workers that only hand a trigger to Airflow have no use for it.
+        from headnode.ssh.transports import transport_to  # noqa: PLC0415
+
         trackers[settings] = Tracker(
             transport_to(settings.ssh),
             poll_seconds=settings.poll_seconds,
