@@ -132,7 +132,7 @@ _REMEDIES: Final[tuple[tuple[str, str], ...]] = (
     ("GRES", "`sinfo -o '%P %G'` on the cluster lists the GPUs"),
     ("gres", "`sinfo -o '%P %G'` on the cluster lists the GPUs"),
     ("accounting/QOS policy", "a limit of your account or QOS is reached; wait for own jobs to end or ask for less"),
-    ("command not found", "the login shell's PATH must hold Slurm's commands"),
+    ("command not found", "Slurm's commands are not in PATH; `headnode check CONN_ID` finds them and names the fix"),
     ("option", "`man sbatch` on the cluster lists the options of its version"),
 )
 
