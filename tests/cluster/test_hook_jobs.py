@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from headnode.errors import JobCancelled, JobFailed, JobSpecError, WaitTimedOut
+from headnode.errors import JobCancelled, JobFailed, JobSpecError, TransportError, WaitTimedOut
 from headnode.hooks.jobs import SlurmJob
 from headnode.hooks.slurm import SlurmHook
+from headnode.testing.proxy import SshProxy
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -29,21 +30,41 @@ def connection(slurm_cluster, tmp_path_factory):
     fields = json.loads(slurm_cluster.airflow_connection_json())
     fields["extra"] |= {
         "work_directory": str(tmp_path_factory.mktemp("work")),
-        "poll_seconds": 0.5,
-        "poll_max_seconds": 1,
+        "poll_seconds": 0.2,
+        "poll_max_seconds": 0.5,
         "settle_seconds": 1,
     }
     return json.dumps(fields)
 
 
+FAILING = "for i in $(seq 50); do echo line $i; done; echo the very end >&2; exit 3"
+ELEMENT = 'echo "element $SLURM_ARRAY_TASK_ID"; echo $SLURM_ARRAY_TASK_ID > "$HEADNODE_RESULT"'
+
+
+@pytest.fixture(scope="module")
+def early(connection, slurm_cluster):
+    """Return jobs that run while other tests do; at the end all jobs that are left are cancelled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_EARLY", connection)
+        hook = SlurmHook("early")
+        asked = {
+            "failing": {"command": FAILING},
+            "failing too": {"command": FAILING},
+            "large": {"command": "seq 1000000 1999999; echo the end"},
+            "array": {"command": ELEMENT, "sbatch_options": {"array": "0-2"}},
+        }
+        yield {name: hook.submit(say=lambda _: None, **SMALL, **fields) for name, fields in asked.items()}
+        hook.transport.close()
+    slurm_cluster.run("scancel", f"--user={slurm_cluster.user}", check=False)
+
+
 @pytest.fixture
-def hook(connection, slurm_cluster, monkeypatch):
+def hook(connection, early, monkeypatch):  # noqa: ARG001 - so that those jobs are there first
     """Return a hook whose connection is in the environment, as in a notebook."""
     monkeypatch.setenv("AIRFLOW_CONN_NOTEBOOK", connection)
     made = SlurmHook("notebook")
     yield made
     made.transport.close()
-    slurm_cluster.run("scancel", f"--user={slurm_cluster.user}", check=False)
 
 
 @pytest.fixture
@@ -117,35 +138,28 @@ def test_a_key_runs_again_after_a_failure_and_not_after_success(hook, tmp_path, 
     second = hook.submit(say=told.append, **asked)
     assert second.job_id != first.job_id
     assert hook.wait(second, say=told.append) == 1
-    third = hook.submit(say=told.append, **asked)
-    assert third == second
-    assert hook.wait(third, say=told.append) == 1
+    assert hook.submit(say=told.append, **asked) == second
 
 
-def test_without_a_key_each_call_is_a_job(hook, told):
-    """Two calls are two jobs; one wait serves both, in the order of the list."""
-    commands = [f'sleep {seconds}; echo {seconds} > "$HEADNODE_RESULT"' for seconds in (2, 1)]
+def test_without_a_key_each_call_is_a_job(hook, slurm_cluster, told):
+    """One wait serves all, in the order of the list: they are asked for together, over one login."""
+    commands = [f'sleep {seconds}; echo {seconds} > "$HEADNODE_RESULT"' for seconds in (2, 1, 1)]
     jobs = [hook.submit(command=command, say=told.append, **SMALL) for command in commands]
-    assert hook.wait(jobs, say=told.append) == [2, 1]
-    assert any(line.startswith(f"[{jobs[0].job_id}] job {jobs[0].job_id} is ") for line in told)
-
-
-def test_waiting_for_a_hundred_polls_is_one_squeue_each(hook, slurm_cluster, told):
-    """All jobs are asked for together, over one login."""
-    jobs = [hook.submit(command="sleep 2", say=told.append, **SMALL) for _ in range(5)]
+    assert len({job.job_id for job in jobs}) == 3
     asked = []
     run = hook.transport.run
     hook.transport.run = lambda command: asked.append(command.purpose) or run(command)
     logins = slurm_cluster.logins()
-    hook.wait(jobs, say=told.append)
+    assert hook.wait(jobs, say=told.append) == [2, 1, 1]
     assert slurm_cluster.logins() == logins
-    assert asked.count("asking sacct") <= asked.count("asking squeue") < 15
+    assert asked.count("asking sacct") <= asked.count("asking squeue")
+    assert asked.count("reading the job's result") == 3
+    assert any(line.startswith(f"[{jobs[0].job_id}] job {jobs[0].job_id} is ") for line in told)
 
 
-def test_a_failure_says_how_and_shows_the_last_lines(hook, told):
+def test_a_failure_says_how_and_shows_the_last_lines(hook, early, told):
     """Of several jobs the first failure is raised, with the others in its notes."""
-    command = "for i in $(seq 50); do echo line $i; done; echo the very end >&2; exit 3"
-    jobs = [hook.submit(command=command, say=told.append, **SMALL) for _ in range(2)]
+    jobs = [early["failing"], early["failing too"]]
     with pytest.raises(JobFailed) as failed:
         hook.wait(jobs, say=told.append)
     message = str(failed.value)
@@ -185,7 +199,7 @@ def test_only_the_very_job_is_cancelled(hook, told):
 
 def test_logs_so_far_from_an_offset_and_followed(hook, told):
     """Text so far, bytes from an offset on, and lines as they come."""
-    command = "echo one; echo zwei ünd >&2; sleep 3; echo two; echo three"
+    command = "echo one; echo zwei ünd >&2; sleep 1; echo two; echo three"
     job = hook.submit(command=command, say=told.append, **SMALL)
     assert [line for line in hook.logs(job, follow=True) if line in ("one", "two", "three")] == ["one", "two", "three"]
     assert hook.logs(job).endswith("one\ntwo\nthree\n")
@@ -197,9 +211,9 @@ def test_logs_so_far_from_an_offset_and_followed(hook, told):
         hook.logs(job, "both")
 
 
-def test_large_logs_are_bounded(hook, told):
+def test_large_logs_are_bounded(hook, early, told):
     """The last MiB, with a word about it; or up to a MiB from any byte on."""
-    job = hook.submit(command="seq 1000000 1999999; echo the end", say=told.append, **SMALL)
+    job = early["large"]
     hook.wait(job, say=told.append)
     text = hook.logs(job)
     assert len(text) == 1024 * 1024
@@ -209,10 +223,9 @@ def test_large_logs_are_bounded(hook, told):
     assert 1024 * 1024 <= len(part) < 1024 * 1024 + 128 * 1024
 
 
-def test_arrays_give_lists_and_a_log_for_each_element(hook, told):
+def test_arrays_give_lists_and_a_log_for_each_element(hook, early, told):
     """The option of sbatch is enough."""
-    command = 'echo "element $SLURM_ARRAY_TASK_ID"; echo $SLURM_ARRAY_TASK_ID > "$HEADNODE_RESULT"'
-    job = hook.submit(command=command, sbatch_options={"array": "0-2"}, say=told.append, **SMALL)
+    job = early["array"]
     assert hook.wait(job, say=told.append) == [0, 1, 2]
     assert hook.logs(job, element=2).endswith("element 2\n")
     with pytest.raises(JobSpecError, match="say of which element"):
@@ -223,15 +236,14 @@ def test_code_goes_with_the_job(hook, tmp_path, told):
     """A folder, small or large; another content under the same key is refused."""
     (tmp_path / "part.py").write_text("print('hello from the folder')\n")
     job = hook.submit(command=["python3", "part.py"], code=str(tmp_path), key="with code", say=told.append, **SMALL)
-    hook.wait(job, say=told.append)
-    assert hook.logs(job).endswith("hello from the folder\n")
     (tmp_path / "part.py").write_text("print('hello from what is another folder')\n")
     with pytest.raises(JobSpecError, match="another script, code or files"):
         hook.submit(command=["python3", "part.py"], code=str(tmp_path), key="with code", say=told.append, **SMALL)
     (tmp_path / "noise").write_bytes(os.urandom(400_000))
-    job = hook.submit(command=["python3", "part.py"], code=str(tmp_path), say=told.append, **SMALL)
-    hook.wait(job, say=told.append)
-    assert hook.logs(job).endswith("another folder\n")
+    large = hook.submit(command=["python3", "part.py"], code=str(tmp_path), say=told.append, **SMALL)
+    hook.wait([job, large], say=told.append)
+    assert hook.logs(job).endswith("hello from the folder\n")
+    assert hook.logs(large).endswith("another folder\n")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +252,7 @@ def test_code_goes_with_the_job(hook, tmp_path, told):
         ({}, "command: give exactly one of"),
         ({"command": "true", "memory": "much"}, "memory: 'much' is no memory size"),
         ({"command": "true", "job_name": "a\nb"}, "job_name"),
-        ({"command": "true", "colour": "red"}, "colour: is no field of a job"),
+        ({"command": "true", "colour": "red"}, "colour: is no field of a job that"),
         ({"command": "true", "key": "a\nb"}, "key: .* one line"),
         ({"command": "true", "code": "/nowhere"}, "code: /nowhere is not there"),
     ],
@@ -263,6 +275,34 @@ def test_a_job_of_another_cluster_is_refused(hook):
         SlurmJob.from_json({"job_id": "1; true", "directory": "/x", "key": "k", "host": "h"})
 
 
+def test_an_outage_is_waited_out(connection, slurm_cluster, monkeypatch, told):
+    """It is told when it begins and ends; one that lasts for too long ends the waiting, and the job goes on."""
+    with SshProxy(host=slurm_cluster.host, port=slurm_cluster.port) as proxy:
+        monkeypatch.setenv("AIRFLOW_CONN_FAR", json.dumps({**json.loads(connection), "port": proxy.port}))
+        hook = SlurmHook("far")
+
+        def say(text):
+            told.append(text)
+            if "SSH is asked again until it answers" in text:
+                proxy.accept()
+
+        jobs = [hook.submit(command='sleep 1; echo 1 > "$HEADNODE_RESULT"', say=say, **SMALL) for _ in range(2)]
+        proxy.refuse()
+        proxy.cut()
+        assert hook.wait(jobs, say=say) == [1, 1]
+        assert sum("Jobs go on; SSH is asked again" in line for line in told) == 1
+        assert sum(bool(re.match("SSH answers again after [0-9]+ s", line)) for line in told) == 1
+        job = hook.submit(command="sleep 60", say=say, **SMALL)
+        proxy.refuse()
+        proxy.cut()
+        with pytest.raises(TransportError):
+            hook.wait(job, outage_tolerance=timedelta(seconds=1), say=told.append)
+        assert f"job {job.job_id} goes on on 127.0.0.1" in told[-1]
+        proxy.accept()
+        hook.cancel(job)
+        hook.transport.close()
+
+
 WAITS = """
 import sys
 from headnode import SlurmHook
@@ -276,15 +316,15 @@ hook.wait(job)
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(hook, connection, tmp_path):
     """In a process of its own, without a database of Airflow's."""
     environment = {"AIRFLOW_CONN_NOTEBOOK": connection, "AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITS], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
     said = []
-    for line in process.stdout:
-        said.append(line)
-        if " is RUNNING" in line:
-            process.send_signal(signal.SIGINT)
-    assert process.wait(60) != 0
+    command = [sys.executable, "-c", WAITS]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        for line in process.stdout:
+            said.append(line)
+            if " is RUNNING" in line:
+                process.send_signal(signal.SIGINT)
+    assert process.returncode != 0
     text = "".join(said)
     job_id = re.search(r"^handle ([0-9]+)$", text, re.MULTILINE)[1]
     assert "KeyboardInterrupt" in text
@@ -293,7 +333,7 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(hook, connection, t
     hook.cancel(job_id)
 
 
-def test_the_example_of_the_documentation(hook, connection, slurm_cluster, tmp_path):
+def test_the_example_of_the_documentation(connection, slurm_cluster, tmp_path):
     """The text's own program, run twice: the second run finds the jobs of the first."""
     text = (Path(__file__).parents[2] / "docs/python.md").read_text()
     (example,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "SlurmHook" in each]
