@@ -186,11 +186,12 @@ class _Login:
                 return self._interview.answers([prompt for prompt, _ in prompts])
             except AuthenticationRefused as error:
                 problem.append(error)
-                return ["" for _ in prompts]
+                transport.close()  # an empty answer would count as an attempt that failed
+                return []
 
         try:
             return transport.auth_interactive(self._hop.username, answer)
-        except paramiko.AuthenticationException:
+        except (paramiko.SSHException, EOFError):
             if problem:
                 raise problem[0] from None
             raise
@@ -252,13 +253,13 @@ class _AgentAt(paramiko.Agent):
         super(paramiko.Agent, self).__init__()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(path)
-        self._connect(connection)
+        self._connect(connection)  # type: ignore[attr-defined]  # the stubs leave it out
 
 
 def _certified(key: AgentKey) -> paramiko.PKey:
     """Let paramiko name the certificate that the agent has, not the key that it certifies."""
     if "-cert-v01@" in key.get_name():
-        key.public_blob = paramiko.pkey.PublicBlob(key.get_name(), key.blob)
+        key.public_blob = paramiko.pkey.PublicBlob(key.get_name(), key.blob)  # type: ignore[assignment]  # the stubs say None
     return key
 
 
@@ -278,8 +279,8 @@ def _limit_algorithms(transport: paramiko.Transport, hop: Hop, known: KnownKeys)
         if names:
             setattr(options, field, _common(hop, kind, names, usable))
     if hop.pubkey_algorithms:
-        usable = transport._preferred_pubkeys  # noqa: SLF001 - paramiko has no other way to say it
-        transport._preferred_pubkeys = _common(hop, "public key algorithms", hop.pubkey_algorithms, usable)  # noqa: SLF001
+        allowed = _common(hop, "public key algorithms", hop.pubkey_algorithms, transport.preferred_pubkeys)
+        transport._preferred_pubkeys = allowed  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way
 
 
 def _common(hop: Hop, kind: str, names: Iterable[str], usable: Sequence[str]) -> tuple[str, ...]:

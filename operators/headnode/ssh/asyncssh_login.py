@@ -83,8 +83,8 @@ class _Login:
             if self._client is not None and self._client.problem is not None:
                 raise self._client.problem from error
             spoke = self._client is not None and self._client.spoke
-            if spoke and self._client is not None and not self._client.agreed and isinstance(error, asyncssh.Error):
-                raise login_errors.no_common_algorithm(hop, error.reason, self._known) from error
+            if spoke and self._client is not None and not self._client.agreed and not isinstance(error, TimeoutError):
+                raise login_errors.no_common_algorithm(hop, str(error), self._known, sure=False) from error
             refused = isinstance(error, OSError) and not isinstance(error, TimeoutError | ConnectionResetError)
             probe = self._over is None and not spoke and not refused
             raise await asyncio.to_thread(partial(login_errors.unreachable, hop, error, probe=probe)) from error
@@ -188,7 +188,7 @@ class _Client(asyncssh.SSHClient):
         name: str,  # noqa: ARG002 - asyncssh's
         instructions: str,  # noqa: ARG002
         lang: str,  # noqa: ARG002
-        prompts: list[tuple[str, bool]],
+        prompts: Sequence[tuple[str, bool]],
     ) -> list[str] | None:
         try:
             return await asyncio.to_thread(self.interview.answers, [prompt for prompt, _ in prompts])

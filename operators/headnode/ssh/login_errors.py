@@ -74,13 +74,16 @@ def refused(
     return expired
 
 
-def no_common_algorithm(hop: Hop, error: str, known: KnownKeys) -> HostUnreachable:
-    """Return the error for a host with which no algorithm is shared."""
+def no_common_algorithm(hop: Hop, error: str, known: KnownKeys, *, sure: bool = True) -> HostUnreachable:
+    """Return the error for a host with which no algorithm is shared; not ``sure`` where it ended the connection so."""
     old = ""
     if any(key.startswith("ssh-rsa ") for key in known.keys):
         old = " A server that signs only with ssh-rsa (SHA-1) is refused, as OpenSSH does since 8.8."
+    problem = "it and this machine have no algorithm in common"
+    if not sure:
+        problem = "it ended the connection when algorithms were to be agreed upon; there may be none in common"
     return HostUnreachable(
-        f"{hop.where} can't be reached: it and this machine have no algorithm in common ({error[:600]}).{old} Check"
+        f"{hop.where} can't be reached: {problem} ({error[:600]}).{old} Check"
         " ciphers, macs and disabled_algorithms of the Airflow connection."
     )
 

@@ -50,10 +50,11 @@ def check_credentials(settings: SSHSettings) -> None:
         for hop in route_of(settings):
             check_times(hop)
         return
+    before = digest_of(settings)
     try:
         _look(settings)
     except AuthenticationRefused as error:  # over, or not there yet
-        renew(settings, error)
+        renew(settings, before, error)
         _look(settings)
 
 
@@ -64,13 +65,13 @@ def log_in_renewing(settings: SSHSettings, login: Callable[[], T]) -> T:
         CredentialExpired: they are over, and nobody has renewed them yet.
         TransportError: whatever else ``login`` raises.
     """
-    check_credentials(settings)
+    before = _checked(settings)
     try:
         return login()
     except CredentialExpired as error:
-        if not settings.credential_command:
+        if before is None:
             raise
-        renew(settings, error)
+        renew(settings, before, error)
     return login()
 
 
@@ -81,29 +82,38 @@ async def alog_in_renewing(settings: SSHSettings, login: Callable[[], Awaitable[
         CredentialExpired: they are over, and nobody has renewed them yet.
         TransportError: whatever else ``login`` raises.
     """
-    await asyncio.to_thread(check_credentials, settings)
+    before = await asyncio.to_thread(_checked, settings)
     try:
         return await login()
     except CredentialExpired as error:
-        if not settings.credential_command:
+        if before is None:
             raise
-        await asyncio.to_thread(renew, settings, error)
+        await asyncio.to_thread(renew, settings, before, error)
     return await login()
 
 
-def renew(settings: SSHSettings, why: AuthenticationRefused) -> None:
+def _checked(settings: SSHSettings) -> str | None:
+    """Check, and return the digest of what will be offered, None where there is no program to renew it."""
+    check_credentials(settings)
+    return digest_of(settings) if settings.credential_command else None
+
+
+def renew(settings: SSHSettings, before: str, why: AuthenticationRefused) -> None:
     """Run the connection's program, unless another process has just done so.
+
+    ``before`` is the digest of what was offered, or would have been.
 
     Raises:
         CredentialExpired: it failed, or did so a short while ago; the message holds ``why``.
     """
     program = settings.credential_command[0]
-    before = digest_of(settings)
     with _alone(settings) as file:
         state = _state(file)
         if digest_of(settings) != before:
             return  # somebody has renewed it while this process waited
-        if state.get("renewed") == before and getattr(why, "by_host", False):
+        # A key whose end only the host knows is refused when its time is over; one that is new, for other reasons.
+        fresh = 0 <= time.time() - float(state.get("at", 0.0)) < LAST_PAUSE_SECONDS
+        if state.get("renewed") == before and fresh and why.by_host:
             raise CredentialExpired(
                 f"{why} The program {program!r} (credential_command) has renewed it already, and the host refuses it"
                 " all the same."
@@ -122,7 +132,7 @@ def renew(settings: SSHSettings, why: AuthenticationRefused) -> None:
         if problem is not None:
             _store(file, {"digest": before, "failures": failures + 1, "at": time.time(), "problem": problem})
             raise CredentialExpired(f"{why} {problem}")
-        _store(file, {"renewed": after})
+        _store(file, {"renewed": after, "at": time.time()})
         _LOG.info("the credentials of connection %r were renewed by %r", settings.conn_id, program)
 
 
