@@ -73,8 +73,6 @@ def at_host(settings: SSHSettings, host: str) -> SSHSettings:
 
 def all_unreachable(settings: SSHSettings, failures: list[HostUnreachable]) -> HostUnreachable:
     """Return the error for a login that no host has taken."""
-    if len(failures) == 1:
-        return failures[0]
     told = " ".join(f"({number}) {failure}" for number, failure in enumerate(failures, 1))
     return HostUnreachable(f"none of the {len(failures)} hosts of connection {settings.conn_id!r} is there: {told}")
 

@@ -53,10 +53,13 @@ def login_steps(settings: SSHSettings, *, forced: bool = False) -> Steps[None]:
     """
     current = CurrentHost(settings)
     failures: list[HostUnreachable] = []
-    for host in current.hosts():
+    hosts = current.hosts()
+    for host in hosts:
         try:
             yield from _one_host(at_host(settings, host), forced=forced)
         except HostUnreachable as failure:
+            if len(hosts) == 1:
+                raise
             failures.append(failure)
         else:
             current.works(host)
@@ -72,9 +75,9 @@ def _one_host(settings: SSHSettings, *, forced: bool) -> Steps[None]:
     memory = _memory(settings.budget, hops)
     slot = yield from _turns(settings.budget, hops, memory, forced=forced)
     try:
+        if not forced:
+            memory.check(claim=True)
         try:
-            if not forced:
-                memory.check(claim=True)
             yield Try(settings)
         except TransportError as error:
             memory.remember(error)
