@@ -27,7 +27,7 @@ from headnode.testing.settings import ClusterOptions
 HERE: Final = Path(__file__).parent
 NODES: Final = 4
 CPUS_PER_NODE: Final = 64
-CLUSTER_NICENESS: Final = 5
+NODE_NICENESS: Final = 19
 SLURM_COMMANDS: Final = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 #: One task before what is measured, the rival's own before the rival's: a triggerer imports modules at their first use.
 WARM_UPS: Final = {way: f"warm_up_{way}" for way in ("plain", "remote_job")}
@@ -143,11 +143,12 @@ def _allow_many_jobs(cluster: SlurmCluster) -> None:
 
 
 def _give_way(cluster: SlurmCluster) -> None:
-    """Have the cluster leave the cores to Airflow: in reality it is another machine."""
+    """Have the compute nodes leave the cores to Airflow and to the head node: in reality they are other machines."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("HEADNODE_PRIVATE_CLUSTER") == str(cluster.directory):
-                process.nice(CLUSTER_NICENESS)
+            ours = process.environ().get("HEADNODE_PRIVATE_CLUSTER") == str(cluster.directory)
+            if ours and process.name() == "slurmd":
+                process.nice(NODE_NICENESS)
 
 
 def _give_empty_home(cluster: SlurmCluster, home: Path) -> None:
