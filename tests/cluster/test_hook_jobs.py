@@ -269,6 +269,8 @@ def test_a_job_of_another_cluster_is_refused(hook):
     job = SlurmJob(job_id="1", directory="/x", key="k-1", host="elsewhere")
     with pytest.raises(JobSpecError, match="1 is a job of elsewhere, and connection 'notebook' leads to"):
         hook.wait(job)
+    with pytest.raises(JobSpecError, match="poll_seconds: 0 must be more than 0"):
+        hook.wait(SlurmJob(job_id="1", directory="/x", key="k-1", host=hook.settings.ssh.host), poll_seconds=0)
     with pytest.raises(JobSpecError, match="is no SlurmJob"):
         hook.wait({"job_id": "1"})
     with pytest.raises(JobSpecError, match="is not what"):

@@ -19,7 +19,7 @@ from headnode.cluster.logs import LOG_NAMES, STREAMS, FollowedLogs, LogPiece, re
 from headnode.cluster.outages import OutageBegan, OutageOver, Outages
 from headnode.cluster.procedures import Procedure, drive_sync
 from headnode.cluster.rounds import Rounds
-from headnode.errors import HeadnodeError, JobError, WaitTimedOut
+from headnode.errors import HeadnodeError, JobError, JobSpecError, WaitTimedOut
 from headnode.hooks.jobs import Say, SlurmJob, tolerantly
 from headnode.slurm.ends import job_error
 
@@ -40,6 +40,8 @@ class Waiter:
     def __init__(
         self, hook: SlurmHook, *, outage_tolerance: timedelta, poll_seconds: float | None = None, say: Say
     ) -> None:
+        if poll_seconds is not None and not poll_seconds > 0:
+            raise JobSpecError("poll_seconds", f"{poll_seconds!r} must be more than 0")
         settings = hook.settings
         fastest = poll_seconds if poll_seconds is not None else settings.poll_seconds
         self._hook = hook
