@@ -100,6 +100,16 @@ def test_an_agent(ask, at, *, slurm_cluster, authority, agent, tmp_path):
         ask(at(slurm_cluster, key_file=None, agent_path="/nowhere/agent"))
 
 
+def test_a_host_that_ends_the_connection_after_few_attempts(ask, at, slurm_cluster, authority):
+    """With MaxAuthTries it says no more than that; it is a refusal all the same, and no outage."""
+    with slurm_cluster.sshd(SshdOptions(more=("MaxAuthTries 1",))) as sshd:
+        with pytest.raises(
+            AuthenticationRefused, match=r"does not take the certificate file '.*id-cert.pub'"
+        ) as caught:
+            ask(at(sshd, key_file=str(authority.key_file), password="invented"))
+        assert caught.value.by_host
+
+
 @pytest.mark.parametrize("methods", ["keyboard-interactive", "publickey,keyboard-interactive"])
 def test_one_time_codes(ask, at, slurm_cluster, methods):
     """A code is asked for, alone or after the key; each is good once, so that the next login waits for the next."""

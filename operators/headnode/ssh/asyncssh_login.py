@@ -82,6 +82,8 @@ class _Login:
         except (TimeoutError, asyncssh.Error, OSError, ValueError) as error:
             if self._client is not None and self._client.problem is not None:
                 raise self._client.problem from error
+            if "authentication failures" in str(error):  # MaxAuthTries, at which the host ends the connection
+                raise self._refused() from error
             spoke = self._client is not None and self._client.spoke
             if spoke and self._client is not None and not self._client.agreed and not isinstance(error, TimeoutError):
                 raise login_errors.no_common_algorithm(hop, str(error), self._known, sure=False) from error

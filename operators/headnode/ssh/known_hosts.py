@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import fnmatch
+import getpass
 import hashlib
 import hmac
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from headnode.errors import HostKeyRefused
 from headnode.ssh.route import Hop
 
 _KINDS: Final = ("ssh-", "ecdsa-sha2-", "sk-")
@@ -30,11 +32,17 @@ def known_keys(hop: Hop) -> KnownKeys:
     """Return the keys that a hop may show. The connection's own host key outweighs all files.
 
     Raises:
-        OSError: a known_hosts file can't be read.
+        HostKeyRefused: a known_hosts file can't be read.
     """
     if hop.host_key is not None:
         return KnownKeys(keys=(hop.host_key,), source="the connection's host_key")
-    texts = [path.read_text(errors="replace") for path in _paths(hop) if path.is_file()]
+    try:
+        texts = [path.read_text(errors="replace") for path in _paths(hop) if path.is_file()]
+    except OSError as error:
+        raise HostKeyRefused(
+            f"the host key of {hop.where} can't be looked up: {error.filename} can't be read by {getpass.getuser()},"
+            f" who runs Airflow here ({error.strerror})"
+        ) from error
     found = parse_known_hosts("\n".join(texts), hop.name_in_known_hosts)
     return KnownKeys(
         keys=tuple(key for marker, key in found if marker == ""),

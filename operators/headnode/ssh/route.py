@@ -135,7 +135,7 @@ def _host(settings: SSHSettings) -> Hop:
         agent_keys = (settings.key_file,) if settings.key_file else ()
     if agent and settings.key_file and settings.key_file.endswith(".pub"):
         identities, agent_keys = (), (settings.key_file,)  # the agent has the key; the file says which one it is
-    if not identities and not named and settings.look_for_keys and settings.password is None:
+    if not identities and not named and settings.look_for_keys:
         identities = tuple(Identity(key_file=path, optional=True) for path in _DEFAULT_KEYS)
     return replace(
         hop,
