@@ -15,8 +15,8 @@ KEY = f"-----BEGIN KEY-----\n{MARK}-first-line\n{MARK}-second-line\n-----END KEY
 
 
 @pytest.fixture(scope="module")
-def run(airflow, start):
-    """Return a run of ``secret_jobs`` that has ended."""
+def run(airflow, start, slurm_cluster):
+    """Return a run of ``secret_jobs`` that has ended; under one of its jobs a node has failed."""
     airflow.api("POST", "/variables", {"key": "headnode_test_token", "value": TOKEN})
     extra = json.dumps({"private_key": KEY})
     airflow.api(
@@ -25,6 +25,14 @@ def run(airflow, start):
         {"connection_id": "headnode_test_database", "conn_type": "generic", "password": PASSWORD, "extra": extra},
     )
     ended = start("secret_jobs")
+    first = ended.wait_for_record("started_again", state="RUNNING")
+    node = first["nodes"]
+    slurm_cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        ended.wait_for_record("started_again", not_job=first["job_id"])
+    finally:
+        # A node that answers may have come back by itself, which is no error.
+        slurm_cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
     assert ended.wait() == "failed"  # two of its tasks must fail
     return ended
 
@@ -37,6 +45,16 @@ def test_they_arrive(run):
     assert run.xcom("from_worker") == wanted
     assert run.xcom("from_trigger") == wanted
     assert run.xcom("elements") == [wanted, wanted]
+
+
+def test_a_job_that_lost_its_node_is_submitted_again_with_them(run):
+    """Slurm would have started the same job again, without them."""
+    assert run.xcom("started_again") == run.xcom("from_worker")
+    first, second = run.record("started_again")["submissions"]
+    assert (first["state"], second["state"]) == ("NODE_FAIL", "COMPLETED")
+    assert second["reason"] == (
+        f"job {first['job_id']} ended as NODE_FAIL; in place of a requeue it is submitted again"
+    )
 
 
 def test_what_airflow_stores_and_logs_does_not_hold_them(run, airflow):

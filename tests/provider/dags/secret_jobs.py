@@ -20,6 +20,12 @@ with DAG("secret_jobs", schedule=None, params={"key": "private_key"}, max_active
     SlurmJobOperator(task_id="from_worker", command=HASHES, secret_env=REFERENCES)
     SlurmJobOperator(task_id="from_trigger", command=HASHES, secret_env=REFERENCES, start_from_trigger=True)
     SlurmArrayOperator(task_id="elements", command=HASHES, array="3-4", secret_env=REFERENCES)
+    SlurmJobOperator(
+        task_id="started_again",
+        command=f'[ "$HEADNODE_SUBMISSION" = 2 ] || sleep 120\n{HASHES}',
+        sbatch_options={"exclusive": True},
+        secret_env=REFERENCES,
+    )
     SlurmJobOperator(task_id="shown", command='echo "token $TOKEN"; echo "key $KEY" >&2; exit 3', secret_env=REFERENCES)
     SlurmJobOperator(
         task_id="refused", command="true", secret_env={"TOKEN": "variable:headnode_test_absent"}, retries=3
