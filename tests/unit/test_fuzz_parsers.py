@@ -221,6 +221,7 @@ def test_a_broken_answer_is_read_or_refused(name):
         ("_parse_results", "text 7 result.1.json:1\n"),
         ("_parse_results", "text 0 result.1.json:" + "[" * 100_000),
         ("parse_result", '"\\ud800"'),
+        ("parse_result", f"[{2**64}]"),
         ("parse_listing", "f 644\n\n"),
         ("parse_hashes", "short  name\n"),
         ("parse_reservations", ""),

@@ -219,6 +219,13 @@ def _bytes_of(content: str, name: str) -> bytes:
         raise UnreadableAnswer(f"reading the job's result: {name} arrived damaged ({error})") from error
 
 
+def _integer(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"the number {text[:30]} has more than 64 bits, which Airflow can't store; write it as a text")
+    return number
+
+
 def parse_result(content: bytes | str, path: str) -> Any:
     """Return what a job wrote as its result, which must be JSON that can be an XCom.
 
@@ -226,7 +233,7 @@ def parse_result(content: bytes | str, path: str) -> Any:
         JobFailed: it is none.
     """
     try:
-        result = json.loads(content)
+        result = json.loads(content, parse_int=_integer)
         json.dumps(result, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise JobFailed(f"the job's result in {path} holds half a character (a lone surrogate), as {error}") from error
