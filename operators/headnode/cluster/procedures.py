@@ -83,7 +83,7 @@ def drive_sync(
     run: Callable[[Command], Answer],
     *,
     sleep: Callable[[float], None] = time.sleep,
-    on_pause: Callable[[Pause], None] | None = None,
+    on_pause: Callable[[Pause], object] | None = None,
 ) -> T:
     """Run ``procedure`` with a blocking ``run`` and return its result."""
     answer: Answer | None = None

@@ -68,7 +68,7 @@ class SlurmHook(BaseHook):
         """Return the connection to the host."""
         return self.transport
 
-    def run(self, procedure: Procedure[T], *, on_pause: Callable[[Pause], None] | None = None) -> T:
+    def run(self, procedure: Procedure[T], *, on_pause: Callable[[Pause], object] | None = None) -> T:
         """Run one of the procedures of ``headnode.cluster`` and return its result."""
         return drive_sync(procedure, self.transport.run, on_pause=on_pause)
 
