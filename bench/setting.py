@@ -149,6 +149,7 @@ def _give_way(cluster: SlurmCluster) -> None:
             ours = process.environ().get("HEADNODE_PRIVATE_CLUSTER") == str(cluster.directory)
             if ours and process.name() == "slurmd":
                 process.nice(NODE_NICENESS)
+                os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _give_empty_home(cluster: SlurmCluster, home: Path) -> None:
