@@ -113,15 +113,15 @@ def test_a_host_that_ends_the_connection_after_few_attempts(ask, at, slurm_clust
 @pytest.mark.parametrize("methods", ["keyboard-interactive", "publickey,keyboard-interactive"])
 def test_one_time_codes(ask, at, slurm_cluster, methods):
     """A code is asked for, alone or after the key; each is good once, so that the next login waits for the next."""
-    options = SshdOptions(totp_secret=SECRET, totp_period_seconds=3, authentication_methods=methods)
+    options = SshdOptions(totp_secret=SECRET, totp_period_seconds=2, authentication_methods=methods)
     with slurm_cluster.sshd(options) as sshd:
-        right = at(sshd, totp_secret=SECRET, totp_period_seconds=3)
+        right = at(sshd, totp_secret=SECRET, totp_period_seconds=2)
         for _ in range(2):
             assert "batch" in ask(right)
         assert sshd.refusals() == 0
         with pytest.raises(AuthenticationRefused, match=r"asks for a one-time code \('Verification code:'\) and the"):
             ask(at(sshd))
-        wrong = at(sshd, totp_secret="A" * 32, totp_period_seconds=3)
+        wrong = at(sshd, totp_secret="A" * 32, totp_period_seconds=2)
         with pytest.raises(
             AuthenticationRefused, match=r"refused the one-time code. Check totp_secret, and this"
         ) as caught:
