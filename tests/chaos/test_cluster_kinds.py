@@ -50,7 +50,7 @@ def test_min_job_age_and_late_accounting(forgetful_cluster, tasks_of, durations)
 
 
 def test_accounting_never_hears_of_a_job(forgetful_cluster, tasks_of, durations):
-    """MinJobAge is 2 s, and sacct lags for longer than anybody waits: slurmctld or the job's own marker tells its end."""
+    """MinJobAge is 2 s, and sacct lags for ever: slurmctld or the job's own marker tells its end."""
     tasks = tasks_of(forgetful_cluster)
     for _ in range(durations.tasks):
         tasks.new()
