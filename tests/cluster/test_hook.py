@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from airflow.providers.ssh.hooks.ssh import SSHHook
+from airflow.providers.ssh.operators.ssh import SSHOperator
 
 from headnode.cluster.submission import submit
 from headnode.errors import HostKeyRefused
@@ -35,6 +37,18 @@ def test_a_jobs_life(hook, slurm_cluster, new_request):
         assert time.monotonic() < deadline + 20
         time.sleep(0.2)
     assert hook.job_state("999999") is None
+    assert slurm_cluster.logins() == logins + 1
+
+
+def test_the_ssh_providers_hook(hook, slurm_cluster):
+    """What takes an ``ssh_hook`` runs over the same connection."""
+    logins = slurm_cluster.logins()
+    assert hook.job_state("999999") is None
+    task = SSHOperator(task_id="task", ssh_hook=hook.ssh_hook(), command="echo $((6 * 7))")
+    assert isinstance(task.hook, SSHHook)
+    with task.get_ssh_client() as client:
+        answer = task.hook.exec_ssh_client_command(client, task.command, get_pty=False, environment=None, timeout=10)
+    assert answer == (0, b"42\n", b"")
     assert slurm_cluster.logins() == logins + 1
 
 

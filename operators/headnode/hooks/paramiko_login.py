@@ -1,7 +1,7 @@
 """A login with paramiko: over all hops of the route, with all that each of them asks for.
 
-The SSH provider's own hook can do neither certificates nor codes nor jump hosts, and sets ciphers when they have been
-agreed upon already; the connection's extras mean here what they mean there.
+The login of the SSH provider's own hook can do neither certificates nor codes nor jump hosts, and sets ciphers when
+they have been agreed upon already; the connection's extras mean here what they mean there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The port's second adapter: paramiko, for workers, notebooks and the command line."""
+"""The port's second adapter: the SSH provider's hook (paramiko), for workers, notebooks and the command line."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,11 +11,10 @@ from typing import Final
 import paramiko
 
 from headnode.errors import CommandTimedOut, ConnectionLost, HostUnreachable
-from headnode.hooks.paramiko_login import open_client
+from headnode.hooks.cluster_ssh import ClusterSSHHook
 from headnode.ssh.failover import CurrentHost, closed_to_all
-from headnode.ssh.login import in_flight, log_in
+from headnode.ssh.login import in_flight
 from headnode.ssh.port import Answer, Command, command_line
-from headnode.ssh.renewal import log_in_renewing
 from headnode.ssh.sessions import next_pause
 from headnode.ssh.settings import SSHSettings
 
@@ -30,21 +28,22 @@ class ParamikoTransport:
     def __init__(self, settings: SSHSettings, *, forced: bool = False) -> None:
         """Take the settings; ``forced`` offers also credentials that were refused before: a person has asked for it."""
         self.settings = settings
-        self.logins = 0
-        self._forced = forced
-        self._connecting = threading.Lock()
-        self._at = settings  # those of the host where the connection leads
-        self._client: paramiko.SSHClient | None = None
+        self.hook = ClusterSSHHook(settings, forced=forced)
+
+    @property
+    def logins(self) -> int:
+        """How often it has logged in."""
+        return self.hook.logins
 
     @property
     def host(self) -> str:
         """The host's name, for messages."""
-        return self._at.host
+        return self.hook.at.host
 
     @property
     def at(self) -> SSHSettings:
         """The settings of the host where the connection leads, one of ``settings.hosts``."""
-        return self._at
+        return self.hook.at
 
     def run(self, command: Command) -> Answer:
         """Run one command to its end.
@@ -53,9 +52,9 @@ class ParamikoTransport:
             TransportError: a subclass that tells whether the command may have run.
         """
         where = f"{command.purpose} on {self.host}"
-        client = self._connected()
+        client = self.hook.get_conn()
         try:
-            with in_flight(self._at):
+            with in_flight(self.at):
                 answer = _run_on(client, command, where, command_line(command, self.settings.slurm_path))
         except TimeoutError as error:
             raise CommandTimedOut(f"{where}: no answer within {command.timeout_seconds:g} s") from error
@@ -74,29 +73,11 @@ class ParamikoTransport:
         Raises:
             TransportError: no connection could be made.
         """
-        return self._connected()
+        return self.hook.get_conn()
 
     def close(self) -> None:
         """Close the connection, if one is open."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def _connected(self) -> paramiko.SSHClient:
-        with self._connecting:
-            if self._client is not None:
-                transport = self._client.get_transport()
-                if transport is not None and transport.is_active():
-                    return self._client
-            settings = self.settings
-            self._client = log_in_renewing(settings, lambda: log_in(settings, self._login, forced=self._forced))
-            self.logins += 1
-            return self._client
-
-    def _login(self, settings: SSHSettings) -> paramiko.SSHClient:
-        client = open_client(settings)
-        self._at = settings
-        return client
+        self.hook.close()
 
 
 def open_session(client: paramiko.SSHClient, where: str, timeout_seconds: float) -> paramiko.Channel:

@@ -21,6 +21,7 @@ from headnode.hooks.waiting import Stream, Waiter
 from headnode.ssh.settings import ClusterSettings
 
 if TYPE_CHECKING:
+    from headnode.hooks.cluster_ssh import ClusterSSHHook
     from headnode.hooks.paramiko_transport import ParamikoTransport
 
 T = TypeVar("T")
@@ -67,6 +68,10 @@ class SlurmHook(BaseHook):
     def get_conn(self) -> ParamikoTransport:
         """Return the connection to the host."""
         return self.transport
+
+    def ssh_hook(self) -> ClusterSSHHook:
+        """Return the SSH provider's hook over the same connection, for whatever takes an ``ssh_hook``."""
+        return self.transport.hook
 
     def run(self, procedure: Procedure[T], *, on_pause: Callable[[Pause], object] | None = None) -> T:
         """Run one of the procedures of ``headnode.cluster`` and return its result."""
