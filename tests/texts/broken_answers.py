@@ -145,7 +145,7 @@ LONG_PIECES = (
     "\nheadnode:part nodes\n", "file 0 result.1.json\n", "text 0 result.1.json:[", "job ", "{", '{"a":', "1 2 ",
     "#SBATCH -a", "#SBATCH\n", "{{", "cpu=1,", "Max", "€", "\ufffd", "%", "A = ",
 )  # fmt: skip
-LONG = 10_000_000 if os.environ.get("HEADNODE_FULL") == "1" else 200_000
+LONG = 10_000_000 if os.environ.get("HEADNODE_FULL") == "1" else 100_000
 
 
 def long_text(piece: str) -> str:
