@@ -23,7 +23,7 @@ from headnode.testing.settings import ClusterOptions, ClusterSettings, ClusterSi
 
 # Below the range from which Linux takes the ports of outgoing connections.
 PORTS = range(20000, 32000)
-DIRECTORIES = ("bin", "gpu", "log", "munge", "run", "spool", "ssh", "state", "home")
+DIRECTORIES = ("bin", "gpu", "log", "munge", "run", "spool", "ssh", "state", "home", "database-tmp")
 
 
 def settle(

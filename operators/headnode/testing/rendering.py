@@ -150,6 +150,7 @@ def render_my_cnf(settings: ClusterSettings) -> str:
 [mariadbd]
 user={settings.user}
 datadir={d}/mysql
+tmpdir={d}/database-tmp
 socket={settings.mysql_socket}
 pid-file={d}/run/mariadbd.own.pid
 log-error={d}/log/mariadbd.log
