@@ -38,12 +38,13 @@ def run(airflow, start, slurm_cluster):
 
 
 def test_they_arrive(run):
-    """From a worker, from the triggerer alone, and in each element of an array; none is ever requeued without them."""
+    """From a worker or the triggerer alone, in functions and array elements; none is ever requeued without them."""
     states = run.states()
     assert {task for task, state in states.items() if state != "success"} == {"shown", "refused"}
     wanted = [*(hashlib.sha256(value.encode()).hexdigest() for value in (TOKEN, PASSWORD, KEY)), "Requeue=0"]
     assert run.xcom("from_worker") == wanted
     assert run.xcom("from_trigger") == wanted
+    assert run.xcom("function") == wanted[:3]
     assert run.xcom("elements") == [wanted, wanted]
 
 

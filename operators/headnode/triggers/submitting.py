@@ -198,7 +198,8 @@ class SubmittingTrigger(BaseTrigger):
         verb = "found again" if submitted.adopted else "submitted"
         if submitted.key.rpartition("-")[0] != request.place.owner:
             verb = "of an earlier try taken over"
-        self.log.info("job %s %s on %s, directory %s", submitted.job_id, verb, settings.ssh.host, submitted.directory)
+        host = tracker.transport.host
+        self.log.info("job %s %s on %s, directory %s", submitted.job_id, verb, host, submitted.directory)
         return submitted
 
     async def _submit_after_others(

@@ -1,6 +1,6 @@
 """Jobs with secrets from Airflow's variables and connections; ``refused`` and ``shown`` must fail."""
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 
 from headnode import SlurmArrayOperator, SlurmJobOperator
 
@@ -16,9 +16,20 @@ printf '["%s","%s","%s","%s"]' "$(hash "$TOKEN")" "$(hash "$DATABASE_PASSWORD")"
   > "$HEADNODE_RESULT"
 """
 
+
+@task.slurm(secret_env=REFERENCES)
+def function():
+    """Return the hashes of the secrets."""
+    import hashlib  # noqa: PLC0415 - the function runs on the cluster
+    import os  # noqa: PLC0415
+
+    return [hashlib.sha256(os.environ[name].encode()).hexdigest() for name in ("TOKEN", "DATABASE_PASSWORD", "KEY")]
+
+
 with DAG("secret_jobs", schedule=None, params={"key": "private_key"}, max_active_tasks=16):
     SlurmJobOperator(task_id="from_worker", command=HASHES, secret_env=REFERENCES)
     SlurmJobOperator(task_id="from_trigger", command=HASHES, secret_env=REFERENCES, start_from_trigger=True)
+    function()
     SlurmArrayOperator(task_id="elements", command=HASHES, array="3-4", secret_env=REFERENCES)
     SlurmJobOperator(
         task_id="started_again",
