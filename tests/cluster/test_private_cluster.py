@@ -47,6 +47,19 @@ def processes_of(directory):
     return [process for process in found if process.pid != os.getpid()]
 
 
+def open_in(directory):
+    """Return the files and sockets to which the processes of a cluster write, and the addresses where they listen."""
+    written, listening = set(), set()
+    for process in processes_of(directory):
+        if "headnode.testing.watchdog" in process.cmdline():
+            continue
+        written |= {file.path for file in process.open_files() if file.mode not in {"r", "rb"}}
+        connections = process.net_connections(kind="all")
+        written |= {c.laddr for c in connections if c.family == socket.AF_UNIX and c.laddr}
+        listening |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    return written, listening
+
+
 def wait_for(condition, seconds=30):
     """Wait for a true value and return it."""
     deadline = time.monotonic() + seconds
@@ -125,20 +138,12 @@ def test_outages(slurm_cluster):
 
 def test_contained(slurm_cluster):
     """What the cluster writes lies in its directory, and it listens on loopback alone."""
-    # Jobs of other tests write where they like, and their slurmstepd outlives them by a moment.
-    wait_for(lambda: not slurm_cluster.run("squeue", "-h").stdout)
-    wait_for(lambda: "slurmstepd" not in {process.name() for process in processes_of(slurm_cluster.directory)})
+    directory = str(slurm_cluster.directory)
+    before, _ = open_in(directory)  # processes that jobs of other tests have left write where they like
     slurm_cluster.run("sbatch", "--chdir=/", "--output=/dev/null", "--wrap=sleep 5")
     wait_for(lambda: "RUNNING" in slurm_cluster.run("squeue", "-h", "-o", "%T").stdout)
-    directory = str(slurm_cluster.directory)
-    written, listening = set(), set()
-    for process in processes_of(directory):
-        if "headnode.testing.watchdog" in process.cmdline():
-            continue
-        written |= {file.path for file in process.open_files() if file.mode not in {"r", "rb"}}
-        connections = process.net_connections(kind="all")
-        written |= {c.laddr for c in connections if c.family == socket.AF_UNIX and c.laddr}
-        listening |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+    written, listening = open_in(directory)
+    written -= before - {path for path in before if path.startswith(directory)}
     assert len(written) > 10
     assert [path for path in written if not path.startswith(directory)] == []
     if not socket.gethostbyname(socket.gethostname()).startswith("127."):

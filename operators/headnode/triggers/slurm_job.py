@@ -108,7 +108,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         first = self._place(settings)
         submitted = None
         if not (self.adopt_owners or self.depends_on):
-            submitted = await self._submitted(tracker, settings, self._request(first, _FIRST))
+            submitted = await self._submitted_or_withdrawn(tracker, settings, self._request(first, _FIRST))
         record = await self._stored(settings) if submitted is None or submitted.adopted else None
         number, wanted = len(record.submissions) if record is not None else 1, _FIRST
         if record is not None and record.withdrawn is not None:
@@ -129,6 +129,18 @@ class SlurmJobTrigger(SubmittingTrigger):
                 raise error
             self.log.warning("%s", after.reason)
             wanted, number = after, number + 1
+
+    async def _submitted_or_withdrawn(
+        self, tracker: Tracker, settings: ClusterSettings, request: SubmitRequest
+    ) -> Submitted | None:
+        """Submit (or find) the job, or return None where an earlier triggerer has withdrawn it, as the record tells."""
+        try:
+            return await self._submitted(tracker, settings, request)
+        except HeadnodeError:
+            record = await self._stored(settings)
+            if record is None or record.withdrawn is None:
+                raise
+            return None
 
     def _after(self, record: JobRecord, *, was_alive: bool) -> Resubmission | GiveUp:
         """Return what follows the record's last submission; ``was_alive`` tells that this try has seen its job so."""
