@@ -116,7 +116,8 @@ def test_administrator_holds(hard_cluster, hard_tasks):
 
 def test_requeued_by_administrator(hard_cluster, hard_tasks):
     """An administrator requeues a job, and requeues and holds another one; both keep their ids."""
-    requeued, held = hard_tasks.new(), hard_tasks.new("sleep 3")
+    # Long enough to be seen while it runs.
+    requeued, held = hard_tasks.new(), hard_tasks.new(f"sleep {2 + 3 * hard_tasks.durations.poll}")
 
     async def requeue(_):
         await asyncio.gather(seen(requeued, "RUNNING"), seen(held, "RUNNING"))
