@@ -16,6 +16,7 @@ from headnode.slurm import commands
 from headnode.slurm.accounting import AccountingEntry, Part, parse_accounting
 from headnode.slurm.answers import QueueEntry, find_tagged, parse_queue
 from headnode.slurm.end_markers import MARKER_NAME, Marker, entry_without_accounting, parse_marker, parse_scontrol
+from headnode.slurm.limits import Configuration, parse_config
 from headnode.slurm.refusals import message_of
 
 _NO_ACCOUNTING: Final = ("Slurm accounting storage is disabled", "accounting_storage/none")
@@ -198,31 +199,14 @@ def find_by_tag(key: str) -> Procedure[str | None]:
     return find_tagged(past.stdout, key)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClusterLimits:
-    """What the cluster's configuration says. An array's highest index is ``max_array_size`` - 1."""
-
-    max_array_size: int
-    min_job_age_seconds: int
-    accounting: bool
-
-
-def cluster_limits() -> Procedure[ClusterLimits]:
-    """Return the limits in ``scontrol show config``.
+def cluster_limits() -> Procedure[Configuration]:
+    """Return the limits and the rest of what headnode needs of ``scontrol show config``.
 
     Raises:
         ControllerUnavailable: slurmctld does not answer.
-        UnreadableAnswer: the configuration lacks one of them.
+        UnreadableAnswer: the configuration lacks a part.
     """
     output = yield from ask(shell(shlex.join(commands.scontrol_show_config()), purpose="asking for the limits"))
     if output.status != 0:
         raise ControllerUnavailable(f"scontrol failed: {message_of(output.stderr)}")
-    values = dict(re.findall(r"^(\w+)\s*= (\S+)", output.stdout, re.MULTILINE))
-    try:
-        return ClusterLimits(
-            max_array_size=int(values["MaxArraySize"]),
-            min_job_age_seconds=int(values["MinJobAge"]),
-            accounting=values["AccountingStorageType"] != "accounting_storage/none",
-        )
-    except (KeyError, ValueError) as error:
-        raise UnreadableAnswer(f"the configuration that scontrol shows can't be read: {error!r}") from error
+    return parse_config(output.stdout)

@@ -17,9 +17,10 @@ from headnode.cluster.following import LOST_AFTER_SECONDS, Followed
 from headnode.cluster.logs import FollowedLogs
 from headnode.cluster.outages import OutageBegan, OutageOver, Outages
 from headnode.cluster.procedures import Pause, Procedure, drive
-from headnode.cluster.queries import AskedJob, ClusterLimits, cluster_limits
+from headnode.cluster.queries import AskedJob, cluster_limits
 from headnode.cluster.rounds import Rounds
 from headnode.errors import HeadnodeError
+from headnode.slurm.limits import Configuration
 from headnode.ssh.port import Transport
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Tracker:
         self._used_at = clock()
         self._wake = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
-        self._limits: ClusterLimits | None = None
+        self._limits: Configuration | None = None
 
     async def run(self, procedure: Procedure[T], *, on_pause: Callable[[Pause], None] | None = None) -> T:
         """Run a procedure over the shared connection, a few at a time."""
@@ -87,7 +88,7 @@ class Tracker:
             self._busy -= 1
             self._used_at = self._clock()
 
-    async def limits(self) -> ClusterLimits:
+    async def limits(self) -> Configuration:
         """Return the cluster's limits, asked for once."""
         if self._limits is None:
             self._limits = await self.run(cluster_limits())
