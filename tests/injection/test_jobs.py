@@ -6,6 +6,7 @@ import shlex
 import time
 
 import pytest
+from reading import directives
 
 from headnode.cluster.elements import read_element_results
 from headnode.cluster.events import JobOver, LogSeen
@@ -59,22 +60,11 @@ def _fields(field, value):
     return {**fields, field: value}
 
 
-def _directives(script):
-    """Return what sbatch reads as options, up to the first line that is none (src/sbatch/opt.c)."""
-    found = []
-    for line in script.split("\n"):
-        if line.startswith("#SBATCH"):
-            found.append(line)
-        elif line.strip(" \t\v\f\r") and not line.lstrip(" \t\v\f\r").startswith("#"):
-            break
-    return found
-
-
 @pytest.mark.parametrize("field", [*DIRECTIVES, "command", "env", "secret_env", "sbatch_options", "components"])
 def test_a_value_makes_no_line_of_its_own(values, field):
     """Each field with each value is refused, and says which field it is, or leaves the other lines as they were."""
     assert len(values) >= 200
-    plain = _directives(render_script(parse_jobspec(_fields(field, _PLAIN.get(field, "x")))))
+    plain = directives(render_script(parse_jobspec(_fields(field, _PLAIN.get(field, "x")))))
     arrived = 0
     for value in values:
         try:
@@ -88,7 +78,7 @@ def test_a_value_makes_no_line_of_its_own(values, field):
             assert len(str(problem)) < 1000
             assert problem.problem.isprintable() or "\t" in problem.problem
             continue
-        found = _directives(script)
+        found = directives(script)
         # No GPUs are no directive.
         assert len(found) == len(plain) or field == "gpus_per_node", value
         assert not re.search("^#(?!SBATCH|!)", script, re.MULTILINE), value

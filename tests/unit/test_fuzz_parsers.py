@@ -3,10 +3,7 @@
 import ast
 import base64
 import contextlib
-import importlib
-import inspect
 import json
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +12,7 @@ import broken_answers as said
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from reading import functions_named
 
 import headnode
 import headnode_ui
@@ -246,23 +244,6 @@ def test_long_texts_take_time_in_proportion(name):
                 parser.read(text)
 
 
-def _parsers(package):
-    """Return the names of all functions of ``package`` that parse something."""
-    found = set()
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if ".testing" in module.name:
-            continue
-        members = vars(importlib.import_module(module.name)).items()
-        found |= {
-            name
-            for name, function in members
-            if inspect.isfunction(function)
-            and function.__module__ == module.name
-            and name.lstrip("_").startswith("parse_")
-        }
-    return found
-
-
 def test_every_parser_is_fuzzed():
     """One that is new has no fuzz test yet, so that this fails until it has one here or in another such file."""
     named = set(PARSERS)
@@ -270,7 +251,7 @@ def test_every_parser_is_fuzzed():
         tree = ast.parse(file.read_text())
         named |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         named |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    parsers = _parsers(headnode) | _parsers(headnode_ui)
+    parsers = functions_named("parse_", headnode, headnode_ui)
     assert len(parsers) > 35
     assert parsers - named == set()
 

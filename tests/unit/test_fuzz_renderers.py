@@ -1,9 +1,6 @@
 """Every renderer gets hostile values: its reader finds the same again, and no shell or sbatch finds more than it."""
 
 import ast
-import importlib
-import inspect
-import pkgutil
 import shlex
 import subprocess
 import uuid
@@ -15,6 +12,7 @@ import pytest
 from hostile_values import CANARY, hostile_values
 from hypothesis import given
 from hypothesis import strategies as st
+from reading import directives, functions_named
 
 import headnode
 import headnode_ui
@@ -62,17 +60,6 @@ def bash(text, *, cwd="/", env=None):
 def words(output):
     """Return the words, each of which ends with NUL."""
     return output.decode().split("\0")[:-1]
-
-
-def directives(script):
-    """Return the lines that sbatch reads as options: up to the first that is a command (src/sbatch/opt.c)."""
-    found = []
-    for line in script.split("\n"):
-        if line.startswith("#SBATCH"):
-            found.append(line)
-        elif line.strip(" \t\v\f\r") and not line.lstrip(" \t\v\f\r").startswith("#"):
-            break
-    return found
 
 
 @given(st.lists(texts, min_size=1, max_size=30))
@@ -303,19 +290,7 @@ def test_every_renderer_is_fuzzed():
     """One that is new has no fuzz test yet, so that this fails until it has one here."""
     tree = ast.parse(Path(__file__).read_text())
     named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    found = set()
-    for package in (headnode, headnode_ui):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if ".testing" in module.name:
-                continue
-            members = vars(importlib.import_module(module.name)).items()
-            found |= {
-                name
-                for name, function in members
-                if inspect.isfunction(function)
-                and function.__module__ == module.name
-                and name.lstrip("_").startswith("render_")
-            }
+    found = functions_named("render_", headnode, headnode_ui)
     assert len(found) > 10
     assert found - named == set()
 
