@@ -28,6 +28,7 @@ HERE: Final = Path(__file__).parent
 NODES: Final = 4
 CPUS_PER_NODE: Final = 64
 NODE_NICENESS: Final = 19
+HEAD_NODE_NICENESS: Final = 15
 SLURM_COMMANDS: Final = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 #: One task before what is measured, the rival's own before the rival's: a triggerer imports modules at their first use.
 WARM_UPS: Final = {way: f"warm_up_{way}" for way in ("plain", "remote_job")}
@@ -143,12 +144,15 @@ def _allow_many_jobs(cluster: SlurmCluster) -> None:
 
 
 def _give_way(cluster: SlurmCluster) -> None:
-    """Have the compute nodes leave the cores to Airflow and to the head node: in reality they are other machines."""
+    """Have all of the cluster wait while Airflow works, compute nodes most of all: in reality it is other machines."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            ours = process.environ().get("HEADNODE_PRIVATE_CLUSTER") == str(cluster.directory)
-            if ours and process.name() == "slurmd":
-                process.nice(NODE_NICENESS)
+            if process.environ().get("HEADNODE_PRIVATE_CLUSTER") != str(cluster.directory):
+                continue
+            is_node = process.name() == "slurmd"
+            for thread in process.threads():  # niceness is a thread's own
+                os.setpriority(os.PRIO_PROCESS, thread.id, NODE_NICENESS if is_node else HEAD_NODE_NICENESS)
+            if is_node:
                 os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
 
 

@@ -156,11 +156,16 @@ class Tracker:
                 return
 
     async def _wait(self, began: float) -> None:
-        """Sleep for the interval; a new job shortens it, but never below the fastest."""
+        """Sleep for the rest of the interval; a new job shortens it, but never below the fastest.
+
+        The interval counts from one question to the next. A cluster that is slow to answer is left alone for as long
+        as its answer took, so that it is asked at most half of the time.
+        """
         if self._rounds.troubled:
             await asyncio.sleep(self._rounds.interval * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, hides nothing
         else:
-            await self._woken(within=self._rounds.interval)
+            took = self._clock() - began
+            await self._woken(within=max(self._rounds.interval - took, min(took, self._rounds.interval)))
             fastest = min(self._poll_seconds, self._rounds.interval)
             await asyncio.sleep(max(0.0, began + fastest - self._clock()))
 

@@ -100,7 +100,8 @@ def _time_limit(value: str | timedelta) -> timedelta:
     return value
 
 
-def _count(value: Any) -> Any:
+def whole_number(value: Any) -> Any:
+    """Return a number that a template may have rendered to text. Raises ValueError for anything else."""
     # Templates render to text, so '4' must be as good as 4.
     if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value.strip())):
         raise ValueError(f"{value!r} is no whole number")
@@ -138,7 +139,8 @@ def _environment(variables: Any) -> dict[str, str]:
 Text = Annotated[str, AfterValidator(_text)]
 WordOfCommand = Annotated[str, AfterValidator(_text), AfterValidator(check_length)]
 Word = Annotated[str, AfterValidator(_word)]
-Count = Annotated[int, Field(ge=1), BeforeValidator(_count)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(whole_number)]
+CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(whole_number)]
 
 
 class Resources(BaseModel):
@@ -159,7 +161,7 @@ class Resources(BaseModel):
     ntasks: Count | None = None
     ntasks_per_node: Count | None = None
     cpus_per_task: Count | None = None
-    gpus_per_node: Annotated[int, Field(ge=0), BeforeValidator(_count)] | None = None
+    gpus_per_node: CountOrZero | None = None
     memory: Annotated[str, AfterValidator(_memory)] | None = None
     sbatch_options: Annotated[dict[str, str | None], BeforeValidator(_sbatch_options)] = {}
 
@@ -190,12 +192,14 @@ class JobSpec(Resources):
 
     ``components`` make it a heterogeneous job: the job's own resources are component 0, where its script runs, and
     each further one has its own. Of a component, the fields in ``INHERITED`` are the job's where they are not given.
+    ``launch_prefix`` is shell text that starts the command, which follows it on its line (``srun``).
     """
 
     job_name: Annotated[str, AfterValidator(_job_name)]
     command: list[WordOfCommand] | Text | None = None
     script: Text | None = None
     setup: Text | None = None
+    launch_prefix: Text | None = None
     env: Annotated[dict[str, str], BeforeValidator(_environment)] = {}
     secret_env: Annotated[dict[str, str], BeforeValidator(check_secret_env)] = {}
     components: list[Resources] = []
@@ -234,6 +238,8 @@ def parse_jobspec(fields: Mapping[str, Any]) -> JobSpec:
     for name in ("command", "script"):
         if fields.get(name) is not None and not fields[name]:
             raise JobSpecError(name, "is empty, so that the job would do nothing")
+    if fields.get("launch_prefix") and fields.get("script") is not None:
+        raise JobSpecError("launch", "starts a command, and a script starts what it runs itself; give command=")
     _refuse_doubles(fields)
     _check_components(fields)
     _check_secrets(fields)

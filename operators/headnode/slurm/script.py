@@ -124,16 +124,17 @@ def render_script(spec: JobSpec, *, checkpoint: bool = False, takes_arguments: b
         lines += ["", spec.setup.rstrip("\n")]
     if takes_arguments:
         lines += ["", READ_ARGUMENTS]
-    command = _job_command(spec.command, checkpoint=checkpoint, takes_arguments=takes_arguments)
+    command = _job_command(spec, checkpoint=checkpoint, takes_arguments=takes_arguments)
     lines += ["", body.rstrip("\n") if spec.script is not None else command]
     lines += ["", "exit $?"]
     return "\n".join(lines) + "\n"
 
 
-def _job_command(command: list[str] | str | None, *, checkpoint: bool, takes_arguments: bool) -> str:
+def _job_command(spec: JobSpec, *, checkpoint: bool, takes_arguments: bool) -> str:
+    command, prefix = spec.command, f"{spec.launch_prefix} " if spec.launch_prefix else ""
     if not isinstance(command, list):
-        return render_command(command)
-    text = render_command(command) + (' "$@"' if takes_arguments else "")
+        return prefix + render_command(command)
+    text = prefix + render_command(command) + (' "$@"' if takes_arguments else "")
     return _FORWARDING.format(command=text, again=RUN_AGAIN).rstrip("\n") if checkpoint else text
 
 

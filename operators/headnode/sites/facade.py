@@ -1,0 +1,163 @@
+"""From a job with ``site``, ``launch`` and ``environment`` to one of plain fields, checked against the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from headnode.errors import JobSpecError
+from headnode.sites.catalogue import Catalogue, nearest
+from headnode.sites.conflicts import check_against_site
+from headnode.sites.environments import parse_environment
+from headnode.sites.environments.environment import Environment, Surroundings
+from headnode.sites.gpus import request_gpus
+from headnode.sites.launchers import parse_launcher
+from headnode.sites.launchers.launcher import Launcher, Layout, Machine
+from headnode.sites.system import Partition, System
+
+#: The fields of a job that are resolved here, and that Slurm knows nothing of.
+FACADE_FIELDS: Final = ("site", "launch", "environment")
+
+_COUNTED: Final = ("nodes", "ntasks_per_node", "cpus_per_task")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a job is to run: a system and one of its partitions, None where no site is named or nothing is known."""
+
+    system: System | None = None
+    partition_name: str | None = None
+    partition: Partition | None = None
+
+
+def arrange(fields: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """Return the job's plain fields: what Slurm is asked, the lines of the environment, the start of the command.
+
+    What is given counts: ``nodes``, ``cpus_per_task``, ``memory`` and so on are never replaced. Without ``site``,
+    ``launch`` and ``environment`` the fields are returned as they are.
+
+    Raises:
+        JobSpecError: something is unknown, or asks for more than the site has; the message has the number and where
+            it was read.
+    """
+    plain = {name: value for name, value in fields.items() if name not in FACADE_FIELDS}
+    if all(fields.get(name) is None for name in FACADE_FIELDS):
+        return plain
+    launcher = parse_launcher(fields["launch"]) if fields.get("launch") is not None else None
+    environment = parse_environment(fields["environment"]) if fields.get("environment") is not None else None
+    place = find_place(fields.get("site"), plain.get("partition"), launcher, catalogue)
+    if place.partition_name is not None:
+        plain["partition"] = place.partition_name
+    plain = _with_site_options(plain, place)
+    lines, wrapper = _enter(environment, place, launcher)
+    if launcher is not None:
+        machine = machine_of(place, wrapper=wrapper)
+        plain, starting = _launched(plain, launcher, machine, place)
+        lines += starting
+    elif wrapper:
+        plain["launch_prefix"] = wrapper
+    own = plain.get("setup")
+    plain["setup"] = "\n".join([*lines, *([own] if own else [])]) or None
+    check_against_site(plain, place.system, place.partition_name)
+    return plain
+
+
+def find_place(site: str | None, partition: str | None, launcher: Launcher | None, catalogue: Catalogue) -> Place:
+    """Return the system and its partition, by default the one that suits the launcher. Raises JobSpecError."""
+    if site is None:
+        return Place(partition_name=partition)
+    system = catalogue.system(site)
+    if partition is None:
+        wants_gpus = launcher is not None and launcher.wants_gpus and launcher.gpus_per_node != 0
+        partition = (system.gpu_partition if wants_gpus else None) or system.default_partition
+    if partition is None:
+        return Place(system=system)
+    known = system.partitions.get(partition)
+    if known is None and system.partitions:
+        raise JobSpecError(
+            "partition", f"{system.name} has no partition {partition!r}{nearest(partition, system.partitions)}"
+        )
+    return Place(system=system, partition_name=partition, partition=known)
+
+
+def machine_of(place: Place, *, wrapper: str = "") -> Machine:
+    """Return what a launcher needs to know of a partition's nodes and of the system's network."""
+    system, partition = place.system, place.partition or Partition()
+    if system is None:
+        return Machine(wrapper=wrapper)
+    return Machine(
+        cores=partition.cores_for_jobs,
+        gpus=partition.gpus,
+        cpus_per_gpu=partition.cpus_per_gpu,
+        gpu_vendor=partition.gpu_vendor,
+        host_suffix=system.network.host_suffix,
+        interfaces=system.network.interfaces,
+        environment=system.network.environment,
+        srun_mpi=system.srun.mpi,
+        wrapper=wrapper,
+    )
+
+
+def surroundings_of(place: Place, launcher: Launcher | None) -> Surroundings:
+    """Return what environments need to know of where they are used."""
+    partition = place.partition or Partition()
+    gpus = launcher.gpus_per_node if launcher is not None else None
+    return Surroundings(
+        system=place.system,
+        partition=place.partition_name,
+        software=launcher.software if launcher is not None else None,
+        gpus=bool(partition.gpus if gpus is None else gpus),
+        gpu_vendor=partition.gpu_vendor,
+    )
+
+
+def _enter(environment: Environment | None, place: Place, launcher: Launcher | None) -> tuple[list[str], str]:
+    if environment is None:
+        return [], ""
+    surroundings = surroundings_of(place, launcher)
+    return environment.lines(surroundings), environment.wrapper(surroundings)
+
+
+def _launched(
+    fields: dict[str, Any], launcher: Launcher, machine: Machine, place: Place
+) -> tuple[dict[str, Any], list[str]]:
+    if launcher.wants_gpus and launcher.gpus_per_node is None and place.partition is not None and machine.gpus is None:
+        raise JobSpecError(
+            "launch", f"how many GPUs a node of {place.partition_name} has is unknown; give gpus_per_node= (0 for none)"
+        )
+    _refuse_two_answers(fields, launcher)
+    layout = launcher.layout(machine)
+    command = fields.get("command")
+    launch = launcher.launch(machine, layout, command=command if command is not None else "")
+    asked = _asked(layout, fields)
+    gpus = request_gpus(layout, place.system, fields)
+    return {**fields, **asked, **gpus, "launch_prefix": launch.prefix}, list(launch.lines)
+
+
+def _refuse_two_answers(fields: Mapping[str, Any], launcher: Launcher) -> None:
+    for name in ("nodes", "gpus_per_node"):
+        if fields.get(name) is not None and name in launcher.model_fields_set:
+            raise JobSpecError(name, f"is given twice, {fields[name]!r} here and in launch=; leave one of them out")
+
+
+def _asked(layout: Layout, fields: Mapping[str, Any]) -> dict[str, Any]:
+    asked = {name: getattr(layout, name) for name in _COUNTED if fields.get(name) is None}
+    if fields.get("ntasks") is not None:
+        asked.pop("ntasks_per_node", None)
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _with_site_options(fields: dict[str, Any], place: Place) -> dict[str, Any]:
+    """Add what each job of the site must say; what is given wins."""
+    if place.system is None:
+        return fields
+    mandatory, partition = place.system.mandatory, place.partition or Partition()
+    options: dict[str, Any] = dict(mandatory.sbatch_options)
+    if mandatory.clusters is not None:
+        options["clusters"] = mandatory.clusters
+    if constraint := partition.constraint or mandatory.constraint:
+        options["constraint"] = constraint
+    if partition.qos is not None and not fields.get("qos"):
+        fields = {**fields, "qos": partition.qos}
+    return {**fields, "sbatch_options": {**options, **(fields.get("sbatch_options") or {})}}

@@ -1,0 +1,39 @@
+"""How a layout's GPUs, memory and whole nodes are asked for at a site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headnode.sites.launchers.launcher import Layout
+from headnode.sites.system import GpuRequest, System
+
+
+def request_gpus(layout: Layout, system: System | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that ask for ``layout``'s GPUs the way the site wants it, in one form only.
+
+    sbatch of 26.05 and later refuses ``--gpus-per-node`` together with ``--gres=gpu`` (src/common/slurm_opt.c).
+    """
+    options = dict(fields.get("sbatch_options") or {})
+    if layout.whole_nodes and "exclusive" not in options:
+        options["exclusive"] = None
+    count = layout.gpus_per_node
+    if not count or any(name in options for name in ("gres", "gpus", "gpus-per-task", "gpus-per-node")):
+        return {"sbatch_options": options, "gpus_per_node": fields.get("gpus_per_node")}
+    request = (system.gpu_request if system is not None else None) or GpuRequest(form="gpus-per-node")
+    kind = f"{request.type}:" if request.type else ""
+    per_node = None
+    match request.form:
+        case "gres":
+            options["gres"] = f"gpu:{kind}{count}"
+        case "gpus":
+            options["gpus"] = f"{kind}{count * layout.nodes}"
+        case "gpus-per-task":
+            options["gpus-per-task"] = f"{kind}{count // layout.ntasks_per_node}"
+        case "gpus-per-node" if kind:
+            options["gpus-per-node"] = f"{kind}{count}"
+        case "gpus-per-node":
+            per_node = count
+        case "automatic":
+            pass
+    return {"sbatch_options": options, "gpus_per_node": per_node}
