@@ -54,9 +54,18 @@ def describe_run(command: str, cluster: SlurmCluster, *, workers: int, slots: in
         f"`{command}`, commit {commit or 'unknown'}, {os.cpu_count()} cores, {memory:.0f} GiB, {system},"
         f" Python {platform.python_version()}, Slurm {slurm}, Airflow {version('apache-airflow')} on SQLite with"
         f" {workers} workers, apache-airflow-providers-ssh {version('apache-airflow-providers-ssh')}, {slots} slots,"
-        f" sshd's default limits; the machine's load before was {load_before:.1f}."
+        f" sshd's default limits; the machine's load before was {load_before:.1f}; {_niceness()}."
         f" {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
     )
+
+
+def _niceness() -> str:
+    """Say whether niceness counts between sessions: Linux's autogroups make it count within each alone (sched.7)."""
+    try:
+        grouped = Path("/proc/sys/kernel/sched_autogroup_enabled").read_text().strip() == "1"
+    except OSError:
+        grouped = False
+    return "sched_autogroup_enabled=" + ("1, so that niceness means little" if grouped else "0")
 
 
 def _system_name() -> str:

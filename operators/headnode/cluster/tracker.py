@@ -158,14 +158,14 @@ class Tracker:
     async def _wait(self, began: float) -> None:
         """Sleep for the rest of the interval; a new job shortens it, but never below the fastest.
 
-        The interval counts from one question to the next. A cluster that is slow to answer is left alone for as long
-        as its answer took, so that it is asked at most half of the time.
+        The interval counts from one question to the next. A cluster that is slow to answer is left alone for a
+        quarter of the time that its answer took, so that it is never asked without a pause.
         """
         if self._rounds.troubled:
             await asyncio.sleep(self._rounds.interval * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, hides nothing
         else:
             took = self._clock() - began
-            await self._woken(within=max(self._rounds.interval - took, min(took, self._rounds.interval)))
+            await self._woken(within=max(self._rounds.interval - took, took / 4))
             fastest = min(self._poll_seconds, self._rounds.interval)
             await asyncio.sleep(max(0.0, began + fastest - self._clock()))
 
