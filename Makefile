@@ -27,7 +27,7 @@ echo "Have them installed by whoever administers this machine, or use containers
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help packages demo stop up down browser faults test chaos lint bench clean
+.PHONY: help packages environments demo stop up down browser faults test chaos lint bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -66,8 +66,10 @@ up:  ## the same in containers: Airflow, its database and a Slurm cluster, by Do
 down:  ## end the containers of `make up`; what they stored stays
 	@docker/up --down
 
-test: packages browser faults  ## run every test, on real parts
+environments: packages browser faults  ## install all that demonstration and tests need
 	@$(MAKE) -s -j2 $(VENV)/.tested $(JOBS_VENV)/.tested
+
+test: environments  ## run every test, on real parts
 	$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs
 	$(VENV)/bin/python -m pytest -n 3
 
