@@ -15,6 +15,7 @@ from headnode.sites.gpus import request_gpus
 from headnode.sites.launchers import parse_launcher
 from headnode.sites.launchers.launcher import Launcher, Layout, Machine
 from headnode.sites.system import Partition, System
+from headnode.sites.templates import refuse_templates
 
 #: The fields of a job that are resolved here, and that Slurm knows nothing of.
 FACADE_FIELDS: Final = ("site", "launch", "environment")
@@ -48,7 +49,8 @@ def arrange(fields: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
     environment = parse_environment(fields["environment"]) if fields.get("environment") is not None else None
     place = find_place(fields.get("site"), plain.get("partition"), launcher, catalogue)
     if place.partition_name is not None:
-        plain["partition"] = place.partition_name
+        is_partition = place.partition is None or place.partition.is_partition
+        plain["partition"] = place.partition_name if is_partition else None
     plain = _with_site_options(plain, place)
     lines, wrapper = _enter(environment, place, launcher)
     if launcher is not None:
@@ -59,15 +61,26 @@ def arrange(fields: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
         plain["launch_prefix"] = wrapper
     own = plain.get("setup")
     plain["setup"] = "\n".join([*lines, *([own] if own else [])]) or None
-    check_against_site(plain, place.system, place.partition_name)
+    check_against_site(_known(plain, unknown), place.system, place.partition_name)
     return plain
 
 
-def find_place(site: str | None, partition: str | None, launcher: Launcher | None, catalogue: Catalogue) -> Place:
-    """Return the system and its partition, by default the one that suits the launcher. Raises JobSpecError."""
+def find_place(
+    site: str | None,
+    partition: str | None,
+    launcher: Launcher | None,
+    catalogue: Catalogue,
+    unknown: frozenset[str] = frozenset(),
+) -> Place:
+    """Return the system and its partition, by default the one that suits the launcher. Raises JobSpecError.
+
+    Of ``unknown`` see ``arrange``.
+    """
     if site is None:
         return Place(partition_name=partition)
     system = catalogue.system(site)
+    if unknown & ({"partition"} if partition is not None else {"partition", "launch"}):
+        return Place(system=system)
     if partition is None:
         wants_gpus = launcher is not None and launcher.wants_gpus and launcher.gpus_per_node != 0
         partition = (system.gpu_partition if wants_gpus else None) or system.default_partition
@@ -126,7 +139,6 @@ def _launched(
         raise JobSpecError(
             "launch", f"how many GPUs a node of {place.partition_name} has is unknown; give gpus_per_node= (0 for none)"
         )
-    _refuse_two_answers(fields, launcher)
     layout = launcher.layout(machine)
     command = fields.get("command")
     launch = launcher.launch(machine, layout, command=command if command is not None else "")
@@ -135,10 +147,48 @@ def _launched(
     return {**fields, **asked, **gpus, "launch_prefix": launch.prefix}, list(launch.lines)
 
 
-def _refuse_two_answers(fields: Mapping[str, Any], launcher: Launcher) -> None:
-    for name in ("nodes", "gpus_per_node"):
-        if fields.get(name) is not None and name in launcher.model_fields_set:
-            raise JobSpecError(name, f"is given twice, {fields[name]!r} here and in launch=; leave one of them out")
+def _described(fields: Mapping[str, Any], unknown: frozenset[str]) -> tuple[Launcher | None, Environment | None]:
+    """Return the launcher and the environment, None where there is none or a part of it is unknown."""
+    launcher: Launcher | None = None
+    environment: Environment | None = None
+    if fields.get("launch") is not None:
+        launcher = parse_launcher(fields["launch"])
+        if fields.get("script") is not None:
+            raise JobSpecError("launch", "starts a command, and a script starts what it runs itself; give command=")
+        if fields.get("components"):
+            raise JobSpecError("launch", "starts a program on the nodes of one component; leave out components=")
+    if fields.get("environment") is not None:
+        environment = parse_environment(fields["environment"])
+    if "launch" in unknown:
+        launcher = None
+    elif launcher is not None:
+        refuse_templates(launcher, "launch")
+    if "environment" in unknown:
+        environment = None
+    elif environment is not None:
+        refuse_templates(environment, "environment")
+    return launcher, environment
+
+
+def _with_own_counts(launcher: Launcher, fields: Mapping[str, Any]) -> Launcher:
+    """Return the launcher with the counts that the job itself gives."""
+    own = {name: fields[name] for name in ("nodes", "gpus_per_node", "cpus_per_task") if fields.get(name) is not None}
+    for name, value in own.items():
+        if name in launcher.model_fields_set:
+            raise JobSpecError(
+                name, f"is given twice, {value!r} here and {getattr(launcher, name)!r} in launch=; leave one of them out"
+            )
+    return parse_launcher({**dict(launcher), **own}) if own else launcher
+
+
+def _known(fields: Mapping[str, Any], unknown: frozenset[str]) -> dict[str, Any]:
+    """Return the fields whose values are known, and for those that are mandatory something that stands for them."""
+    known = {name: value for name, value in fields.items() if name not in unknown}
+    if unknown & {"account", "sbatch_options"}:
+        known["account"] = fields.get("account") or "rendered later"
+    if unknown & {"qos", "sbatch_options"}:
+        known["qos"] = fields.get("qos") or "rendered later"
+    return known
 
 
 def _asked(layout: Layout, fields: Mapping[str, Any]) -> dict[str, Any]:

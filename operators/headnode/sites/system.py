@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -35,10 +35,16 @@ def _sources(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _date(value: Any) -> Any:
+    # YAML reads 2024 and 2024-10-15 without quotes as a number and a date.
+    return str(value) if isinstance(value, int | date) and not isinstance(value, bool) else value
+
+
 SourceIds = Annotated[tuple[str, ...], BeforeValidator(_sources)]
 Time = Annotated[timedelta, BeforeValidator(_time)]
 Name = Annotated[str, Field(pattern=r"[a-z0-9][a-z0-9-]*")]
 Count = Annotated[int, Field(ge=1)]
+Date = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){0,2}$"), BeforeValidator(_date)]
 
 
 class _Block(BaseModel):
@@ -46,15 +52,24 @@ class _Block(BaseModel):
 
 
 class Source(_Block):
-    """Where a fact was read, and when (``2024``, ``2024-10`` or ``2024-10-15``)."""
+    """Where a fact was read. Dates are ``2024``, ``2024-10`` or ``2024-10-15``.
+
+    ``date`` is that of the text, null where it bears none; ``read`` is when it was read.
+    """
 
     what: str
-    date: Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){0,2}$")] | None = None
+    date: Date | None = None
+    read: Date | None = None
     kind: Literal["official", "community", "measured"] = "community"
     url: str | None = None
 
+    @property
+    def when(self) -> str:
+        """Return its date, or when it was read, in words."""
+        return self.date or (f"read {self.read}" if self.read else "no date")
+
     def __str__(self) -> str:
-        return f"{self.what} ({self.date or 'no date'}, {self.kind})"
+        return f"{self.what} ({self.when}, {self.kind})"
 
 
 class Sourced(_Block):
@@ -73,9 +88,10 @@ class Sourced(_Block):
 
 
 class Login(Sourced):
-    """Where one logs in; jump hosts in the order of the hops."""
+    """Where one logs in; jump hosts in the order of the hops. ``transfer_hosts`` are for moving files."""
 
     hosts: tuple[str, ...] = ()
+    transfer_hosts: tuple[str, ...] = ()
     port: int = 22
     jump_hosts: tuple[str, ...] = ()
 
@@ -94,9 +110,13 @@ class Partition(Sourced):
 
     ``cores`` are physical ones and ``usable_cores`` those that a job may ask for; ``gpus`` is 0 where there are none.
     ``memory_gb`` is installed, ``usable_memory`` what a job may ask for (``494000M``). ``max_jobs`` and
-    ``max_running_jobs`` are limits for one user, ``max_nodes`` and ``max_time`` for one job.
+    ``max_running_jobs`` are limits for one user, ``max_nodes`` and ``max_time`` for one job; ``max_time_from_nodes`` is
+    the limit of jobs that have this number of nodes or more. With ``exact_cpus_per_gpu`` a job with another ratio than
+    ``cpus_per_gpu`` never starts. ``features`` are those that ``--constraint`` takes. Where Slurm has no partition of
+    this name (``is_partition`` is false), ``constraint`` and ``qos`` select these nodes.
     """
 
+    is_partition: bool = True
     nodes: Count | None = None
     cores: Count | None = None
     usable_cores: Count | None = None
@@ -109,11 +129,13 @@ class Partition(Sourced):
     gpu_vendor: Literal["nvidia", "amd", "intel"] | None = None
     gpu_memory_gb: Count | None = None
     cpus_per_gpu: Count | None = None
+    exact_cpus_per_gpu: bool | None = None
     memory_gb: Annotated[float, Field(gt=0)] | None = None
     usable_memory: Annotated[str, Field(pattern=r"^[0-9]+[KMGT]?$")] | None = None
     max_nodes: Count | None = None
     min_nodes: Count | None = None
     max_time: Time | None = None
+    max_time_from_nodes: dict[Count, Time] = {}
     default_time: Time | None = None
     max_jobs: Count | None = None
     max_running_jobs: Count | None = None
@@ -121,6 +143,7 @@ class Partition(Sourced):
     internet: bool | None = None
     qos: str | None = None
     constraint: str | None = None
+    features: tuple[str, ...] = ()
 
     @property
     def cores_for_jobs(self) -> int | None:
@@ -134,6 +157,16 @@ class Partition(Sourced):
         if self.gpu and not self.gpus and self.gpus is not None:
             raise ValueError("gpu names a kind, but gpus is 0")
         return self
+
+
+class Qos(Sourced):
+    """Limits of a job with this QOS, which hold in place of its partition's; null is the partition's own."""
+
+    min_nodes: Count | None = None
+    max_nodes: Count | None = None
+    max_time: Time | None = None
+    max_jobs: Count | None = None
+    max_running_jobs: Count | None = None
 
 
 class GpuRequest(Sourced):
@@ -209,7 +242,10 @@ class Paths(Sourced):
 
 
 class System(_Block):
-    """One system of the catalogue, as its file has it."""
+    """One system of the catalogue, as its file has it.
+
+    ``default_partition`` and ``gpu_partition`` are the partitions of jobs that name none: a choice, not a fact.
+    """
 
     name: Name
     title: str
@@ -220,6 +256,7 @@ class System(_Block):
     login: Login = Login()
     access: Access = Access()
     partitions: dict[str, Partition] = {}
+    qos: dict[str, Qos] = {}
     default_partition: str | None = None
     gpu_partition: str | None = None
     gpu_request: GpuRequest | None = None
