@@ -47,6 +47,17 @@ SCONTROL_ARRAY = (
     + _RECORD.format(job="104 HetJobId=104 HetJobOffset=0", state="TIMEOUT")
 )
 NODES = "batch|up|mixed|1|gpu:a100:4(S:0-1),shard:8|gpu:a100:1(IDX:0)|n3|\nbatch|up|idle|2|(null)|gpu:0|n[1-2,07]|\n"
+PARTITIONS = (
+    "PartitionName=batch AllowGroups=ALL AllowAccounts=a,b AllowQos=ALL AllocNodes=ALL Default=YES QoS=N/A"
+    " DefaultTime=NONE MaxNodes=4 MaxTime=1-00:00:00 MinNodes=0 MaxCPUsPerNode=UNLIMITED Nodes=n[1-4] OverSubscribe=NO"
+    " State=UP TotalCPUs=64 TotalNodes=4 SelectTypeParameters=NONE JobDefaults=(null) MaxMemPerNode=UNLIMITED\n"
+)
+HARDWARE = "batch*|2|16|16|1|1|8000|(null)|(null)|n[1-2]|\ngpu|3|128|1|64|2|512000|gpu:mi250:8(S:0)|a,b|g[1-3]|\n"
+NODE_RECORDS = (
+    "NodeName=g1 Arch=x86_64 CoresPerSocket=64  CPUAlloc=0 CPUEfctv=112 CPUTot=128 Gres=gpu:mi250:8(S:0)"
+    " RealMemory=512000 Sockets=1 Boards=1 CoreSpecCount=8 CPUSpecList=0-1,16-17 MemSpecLimit=20480 ThreadsPerCore=2\n"
+)
+MODULES = "Hi\nheadnode:modules lmod 8.7.32\n/apps:\nGCC/12.3.0(default)\nPyTorch/2.1\nheadnode:modules:end\n"
 RESERVATIONS = (
     "ReservationName=maint1 StartTime=1795277946 EndTime=1795281546 Nodes=n1 NodeCnt=1 CoreCnt=16 Features=(null)"
     " PartitionName=(null) Flags=MAINT,IGNORE_JOBS Users=root Duration=01:00:00 State=INACTIVE BurstBuffer=(null)\n"

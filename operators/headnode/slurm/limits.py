@@ -6,7 +6,7 @@ Times stay Slurm's own text (``1-00:00:00``, ``infinite``): they are shown to pe
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,10 @@ _NODE_COUNTS: Final = re.compile(r"[0-9.]+[KM]?/[0-9.]+[KM]?/[0-9.]+[KM]?/(?P<to
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What ``scontrol show config`` says. An array's highest index is ``max_array_size`` - 1."""
+    """What ``scontrol show config`` says. An array's highest index is ``max_array_size`` - 1.
+
+    ``submit_plugins`` are the site's own, which may refuse or change jobs.
+    """
 
     version: str
     cluster: str
@@ -30,6 +33,10 @@ class Configuration:
     min_job_age_seconds: int
     keeps_accounting: bool
     enforced: frozenset[str] = frozenset()
+    mpi_default: str | None = None
+    select_type: str | None = None
+    gres_types: tuple[str, ...] = ()
+    submit_plugins: tuple[str, ...] = ()
 
     @property
     def needs_association(self) -> bool:
@@ -113,9 +120,17 @@ def parse_config(stdout: str) -> Configuration:
             # Slurm 23.11 and later print (null) where earlier ones print the plugin's name.
             keeps_accounting=values["AccountingStorageType"] not in ("accounting_storage/none", "(null)"),
             enforced=frozenset(enforced) - {"none", "(null)"},
+            mpi_default=next(iter(_words(values, "MpiDefault")), None),
+            select_type=next(iter(_words(values, "SelectType")), None),
+            gres_types=_words(values, "GresTypes"),
+            submit_plugins=_words(values, "JobSubmitPlugins"),
         )
     except (KeyError, ValueError) as error:
         raise UnreadableAnswer(f"the configuration that scontrol shows can't be read: {error!r}") from error
+
+
+def _words(values: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word for word in values.get(name, "").split(",") if word not in ("", "(null)", "none"))
 
 
 def parse_partitions(stdout: str) -> list[Partition]:

@@ -79,13 +79,13 @@ def _group(line: str) -> NodeGroup:
         available=fields[1],
         state=fields[2],
         count=int(fields[3]),
-        gpus=_gpus(fields[4]),
-        gpus_used=_gpus(fields[5]),
+        gpus=count_gpus(fields[4]),
+        gpus_used=count_gpus(fields[5]),
         nodes=fields[6],
     )
 
 
-def _gpus(text: str) -> Mapping[str, int]:
+def count_gpus(text: str) -> Mapping[str, int]:
     """Return the GPUs in e.g. ``gpu:a100:4(S:0-1),shard:8`` or ``gpu:a100:2(IDX:0,3)``; the rest is left out."""
     counts: Counter[str] = Counter()
     for match in _GRES.finditer(text):
