@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +23,7 @@ from headnode.sites.templates import refuse_templates
 FACADE_FIELDS: Final = ("site", "launch", "environment")
 
 _COUNTED: Final = ("nodes", "ntasks_per_node", "cpus_per_task")
+_SHELL: Final = re.compile(r"[^\w\s./:=@%+,'\"-]|[\n\r]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +35,12 @@ class Place:
     partition: Partition | None = None
 
 
-def arrange(fields: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+def arrange(fields: Mapping[str, Any], catalogue: Catalogue, unknown: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return the job's plain fields: what Slurm is asked, the lines of the environment, the start of the command.
 
     What is given counts: ``nodes``, ``cpus_per_task``, ``memory`` and so on are never replaced. Without ``site``,
-    ``launch`` and ``environment`` the fields are returned as they are.
+    ``launch`` and ``environment`` the fields are returned as they are. ``unknown`` names fields that get their values
+    later, when a DAG is only parsed: what depends on them is not checked, and the answer is not to be submitted.
 
     Raises:
         JobSpecError: something is unknown, or asks for more than the site has; the message has the number and where
@@ -45,14 +49,21 @@ def arrange(fields: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
     plain = {name: value for name, value in fields.items() if name not in FACADE_FIELDS}
     if all(fields.get(name) is None for name in FACADE_FIELDS):
         return plain
-    launcher = parse_launcher(fields["launch"]) if fields.get("launch") is not None else None
-    environment = parse_environment(fields["environment"]) if fields.get("environment") is not None else None
-    place = find_place(fields.get("site"), plain.get("partition"), launcher, catalogue)
+    launcher, environment = _described(fields, unknown)
+    if launcher is not None:
+        launcher = _with_own_counts(launcher, fields)
+    if "site" in unknown:
+        return plain
+    place = find_place(fields.get("site"), plain.get("partition"), launcher, catalogue, unknown)
     if place.partition_name is not None:
         is_partition = place.partition is None or place.partition.is_partition
         plain["partition"] = place.partition_name if is_partition else None
     plain = _with_site_options(plain, place)
     lines, wrapper = _enter(environment, place, launcher)
+    if wrapper and plain.get("script") is not None:
+        raise JobSpecError("environment", "a container holds a command, and a script runs outside of it; give command=")
+    if launcher is not None or wrapper:
+        plain["command"] = _as_words(plain.get("command"))
     if launcher is not None:
         machine = machine_of(place, wrapper=wrapper)
         plain, starting = _launched(plain, launcher, machine, place)
@@ -170,13 +181,27 @@ def _described(fields: Mapping[str, Any], unknown: frozenset[str]) -> tuple[Laun
     return launcher, environment
 
 
+def _as_words(command: Any) -> Any:
+    """Return a text that is nothing but words as a list: only a list is warned of the end of its time.
+
+    Behind a launcher's own words the two are the same to a shell.
+    """
+    if not isinstance(command, str) or _SHELL.search(command):
+        return command
+    try:
+        return shlex.split(command) or command
+    except ValueError:  # a quote without its end, of which the shell says more
+        return command
+
+
 def _with_own_counts(launcher: Launcher, fields: Mapping[str, Any]) -> Launcher:
     """Return the launcher with the counts that the job itself gives."""
     own = {name: fields[name] for name in ("nodes", "gpus_per_node", "cpus_per_task") if fields.get(name) is not None}
     for name, value in own.items():
         if name in launcher.model_fields_set:
             raise JobSpecError(
-                name, f"is given twice, {value!r} here and {getattr(launcher, name)!r} in launch=; leave one of them out"
+                name,
+                f"is given twice, {value!r} here and {getattr(launcher, name)!r} in launch=; leave one of them out",
             )
     return parse_launcher({**dict(launcher), **own}) if own else launcher
 

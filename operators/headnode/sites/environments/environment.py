@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from headnode.sites.system import System
+from headnode.sites.templates import Templated
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What an environment knows of where it is used: the system and partition, None where no site is named.
 
-    ``folder`` is where environments are built: shell text, which may hold variables of the cluster
-    (``$HOME/headnode/environments``). ``gpus`` tells that the job has GPUs, of ``gpu_vendor``.
+    ``gpus`` tells that the job has GPUs, of ``gpu_vendor``. ``entered`` says what was entered before, by the keys of
+    those environments.
     """
 
     system: System | None = None
@@ -24,40 +23,56 @@ class Surroundings:
     software: str | None = None
     gpus: bool = False
     gpu_vendor: Literal["nvidia", "amd", "intel"] | None = None
-    folder: str = "$HOME/headnode/environments"
+    entered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """How something is built on the cluster, once for each content.
+    """What is built on the cluster, once for each content, by the job that needs it where nobody has built it before.
 
-    ``name`` (``venv-<digest>``) is that of its folder; ``script`` is shell text that builds it where it is not there,
-    may be broken off and run again, and runs in a folder with ``files`` (local paths, by the names they have there).
+    ``name`` (``venv-<digest>``) is that of its folder below ``folder``, shell text, or below ``environments`` in the
+    connection's work directory. What it is installed from is the local folder ``wheelhouse`` (None: the package
+    index), which is to be in the folder ``wheels`` there before the job starts.
     """
 
     name: str
-    script: str
-    files: dict[str, PurePosixPath] = field(default_factory=dict)
-    needs_internet: bool = False
+    folder: str | None = None
+    wheelhouse: str | None = None
+    wheels: str | None = None
 
 
-class Environment(BaseModel):
-    """What a program finds when it starts. Environments compose by ``+``, in the order in which they are entered."""
+class Environment(Templated):
+    """What a program finds when it starts. Environments compose by ``+``, in the order in which they are entered.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    What is in local files is read once, by ``resolved``; all else are functions of what is given, without I/O.
+    """
 
-    kind: str
+    def resolved(self, base: Path | None) -> Environment:  # noqa: ARG002 - what has files uses it
+        """Return it with the content of the local files that it names; a relative path is beside ``base``, a folder.
+
+        Raises:
+            JobSpecError: a file is not there, or is not what it must be.
+        """
+        return self
+
+    def files(self) -> dict[str, bytes]:
+        """Return what travels with the job into ``$HEADNODE_DIRECTORY``, by plain names. It must be resolved."""
+        return {}
 
     def lines(self, surroundings: Surroundings) -> list[str]:
         """Return the shell lines that enter it, in the batch script. Raises JobSpecError where it can't be used."""
         raise NotImplementedError
+
+    def key(self, surroundings: Surroundings) -> list[str]:
+        """Return what tells it from other environments: what is built after it is built anew where this changes."""
+        return self.lines(surroundings)
 
     def wrapper(self, surroundings: Surroundings) -> str:  # noqa: ARG002 - containers use it
         """Return shell text that goes before what runs on each node (``apptainer exec ...``); empty for none."""
         return ""
 
     def build(self, surroundings: Surroundings) -> Build | None:  # noqa: ARG002 - what is built uses it
-        """Return how it is built on the cluster, None where there is nothing to build."""
+        """Return what of it is built on the cluster, None where there is nothing to build."""
         return None
 
     def parts(self) -> tuple[Environment, ...]:
@@ -72,4 +87,4 @@ class Environment(BaseModel):
 
 def to_json(environment: Environment) -> dict[str, Any]:
     """Return the environment as a dict, which Airflow can render and store."""
-    return environment.model_dump(mode="json", exclude_defaults=True) | {"kind": environment.kind}
+    return environment.model_dump(mode="json", exclude_defaults=True, warnings=False) | {"kind": environment.kind}

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from headnode.errors import JobSpecError
+from headnode.sites.templates import Templated
 from headnode.slurm.jobspec import Count, CountOrZero
 
 
@@ -54,16 +53,13 @@ class Launch:
     prefix: str = ""
 
 
-class Launcher(BaseModel):
+class Launcher(Templated):
     """How a program is started over the nodes of a job.
 
     ``gpus_per_node`` is all that a node has where it is not given; ``cpus_per_task`` is a node's usable cores divided
-    by the tasks on it.
+    by the tasks on it. A field may be a template where the launcher is given to an operator, which renders it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: str
     #: What it starts, by the name that the catalogue's software has.
     software: ClassVar[str]
     #: Whether a partition with GPUs is what it wants where none is named.
@@ -127,4 +123,4 @@ def is_python(command: list[str] | str) -> bool:
 
 def to_json(launcher: Launcher) -> dict[str, Any]:
     """Return the launcher as a dict, which Airflow can render and store."""
-    return launcher.model_dump(mode="json", exclude_defaults=True) | {"kind": launcher.kind}
+    return launcher.model_dump(mode="json", exclude_defaults=True, warnings=False) | {"kind": launcher.kind}
