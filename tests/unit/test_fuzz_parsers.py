@@ -20,6 +20,8 @@ from headnode.cluster import elements, logs, queries, submission_step
 from headnode.cluster.staging import manifest
 from headnode.errors import HeadnodeError, HostKeyRefused, JobFailed, JobSpecError, TransferRefused, UnreadableAnswer
 from headnode.operators.dependencies import parse_operator_dependencies
+from headnode.sites import modules_block
+from headnode.sites.modules_block import ModulesBlockError
 from headnode.slurm import (
     accounting,
     answers,
@@ -156,6 +158,11 @@ PARSERS = {
         lambda text: known_hosts.parse_known_hosts(text, "host"),
         (),
         "@revoked ho?t,!x ssh-rsa AAAA\n|1|AA==|AA== ssh-rsa A\n",
+    ),
+    "parse_modules_block": Parser(
+        modules_block.parse_modules_block,
+        (ModulesBlockError,),
+        "a\n# MODULES BEGIN a b\nmodule load A\n# MODULES END\n",
     ),
     "parse_replies": Parser(
         submission_step.parse_replies, UNREADABLE, f"directory /w/d/x\nkey {said.KEY}\nsubmitted 101\n"

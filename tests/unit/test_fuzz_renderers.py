@@ -23,6 +23,7 @@ from headnode.cluster.staging.openssh import render_config, render_known_host, w
 from headnode.cluster.staging.progress import render_bytes, render_seconds
 from headnode.cluster.submission_step import parse_replies, render_step
 from headnode.errors import JobSpecError
+from headnode.sites.modules_block import new_block, parse_modules_block, render_modules_block
 from headnode.slurm.accounting import parse_memory
 from headnode.slurm.arrays import expand_elements, render_elements
 from headnode.slurm.dependencies import Dependencies, DependOn, parse_dependencies, render_dependency
@@ -284,6 +285,16 @@ def test_records_and_policies_are_read_again(name, reason):
     )  # fmt: skip
     assert JobRecord.model_validate(record.to_xcom()) == record
     assert FailurePolicy.from_json(FailurePolicy().to_json()) == FailurePolicy()
+
+
+@given(st.lists(lines_of_text, max_size=3), texts)
+@said.BUDGET
+def test_blocks_of_modules_are_read_again(lines, after):
+    """parse(render(x)) is x, whatever its lines are."""
+    block = new_block("system", ["software"], [f"module load {line}" for line in lines])
+    assert parse_modules_block(render_modules_block(block))[0] == block
+    text = render_modules_block(block) + after.replace("MODULES", "")
+    assert text.startswith(render_modules_block(parse_modules_block(text)[0]))
 
 
 def test_every_renderer_is_fuzzed():
