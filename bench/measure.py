@@ -30,6 +30,7 @@ from headnode.testing.airflow import AirflowApiError
 # From so many jobs on, a case gets a triggerer of its own.
 OWN_TRIGGERER: Final = 100
 QUIET_SECONDS: Final = 2.0
+WARM_UP_TRIES: Final = 3
 SAY_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 7200.0
@@ -123,8 +124,12 @@ def _prepare(case: Case, setting: Setting) -> Pause | None:
         return None
     setting.warmed_up.add(dag_id)
     began = time.time()
-    state = setting.airflow.wait_for_run(dag_id, setting.airflow.trigger_dag(dag_id), timeout_seconds=180)
-    if state != "success":
+    for _ in range(WARM_UP_TRIES):
+        # Airflow fails a task that its trigger resumes before the scheduler has seen the deferral: a way of others, too.
+        state = setting.airflow.wait_for_run(dag_id, setting.airflow.trigger_dag(dag_id), timeout_seconds=180)
+        if state == "success":
+            break
+    else:
         raise RuntimeError(f"the first job of a new triggerer ended with {state}; look at the log of DAG {dag_id}")
     setting.airflow.wait_for_dag(case.name)
     time.sleep(QUIET_SECONDS)
