@@ -125,7 +125,7 @@ def _prepare(case: Case, setting: Setting) -> Pause | None:
     setting.warmed_up.add(dag_id)
     began = time.time()
     for _ in range(WARM_UP_TRIES):
-        # Airflow fails a task that its trigger resumes before the scheduler has seen the deferral: a way of others, too.
+        # Airflow fails a task that its trigger resumes before the scheduler has seen its deferral.
         state = setting.airflow.wait_for_run(dag_id, setting.airflow.trigger_dag(dag_id), timeout_seconds=180)
         if state == "success":
             break
