@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from headnode.slurm.time_limits import parse_time_limit
+from headnode.sites.facts import (
+    Block,
+    Count,
+    CountOrZero,
+    ModuleCommand,
+    Name,
+    Source,
+    Sourced,
+    SourceIds,
+    Time,
+    VariableName,
+    VariableValue,
+    Word,
+    wrong,
+)
+from headnode.sites.nearest import nearest
 
 #: Programs by the names that ``headnode script`` and ``Modules`` know; ``launchers`` says how each is started.
 SOFTWARE: Final = (
@@ -25,66 +39,6 @@ SOFTWARE: Final = (
     "ray-tune",
     "tensorflow",
 )
-
-
-def _time(value: Any) -> Any:
-    return parse_time_limit(value) if isinstance(value, str) else value
-
-
-def _sources(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _date(value: Any) -> Any:
-    # YAML reads 2024 and 2024-10-15 without quotes as a number and a date.
-    return str(value) if isinstance(value, int | date) and not isinstance(value, bool) else value
-
-
-SourceIds = Annotated[tuple[str, ...], BeforeValidator(_sources)]
-Time = Annotated[timedelta, BeforeValidator(_time)]
-Name = Annotated[str, Field(pattern=r"[a-z0-9][a-z0-9-]*")]
-Count = Annotated[int, Field(ge=1)]
-Date = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){0,2}$"), BeforeValidator(_date)]
-
-
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Source(_Block):
-    """Where a fact was read. Dates are ``2024``, ``2024-10`` or ``2024-10-15``.
-
-    ``date`` is that of the text, null where it bears none; ``read`` is when it was read.
-    """
-
-    what: str
-    date: Date | None = None
-    read: Date | None = None
-    kind: Literal["official", "community", "measured"] = "community"
-    url: str | None = None
-
-    @property
-    def when(self) -> str:
-        """Return its date, or when it was read, in words."""
-        return self.date or (f"read {self.read}" if self.read else "no date")
-
-    def __str__(self) -> str:
-        return f"{self.what} ({self.when}, {self.kind})"
-
-
-class Sourced(_Block):
-    """A block of facts. ``source_of`` names the sources of single facts where they differ from the block's."""
-
-    source: SourceIds = ()
-    source_of: dict[str, SourceIds] = {}
-    note: str | None = None
-
-    @model_validator(mode="after")
-    def _names_own_facts(self) -> Sourced:
-        for name in self.source_of:
-            if name not in type(self).model_fields:
-                raise ValueError(f"source_of names {name!r}, which is no fact of this block")
-        return self
 
 
 class Login(Sourced):
@@ -124,7 +78,7 @@ class Partition(Sourced):
     threads_per_core: Count | None = None
     cpu: str | None = None
     architecture: Literal["x86_64", "aarch64"] | None = None
-    gpus: Annotated[int, Field(ge=0)] | None = None
+    gpus: CountOrZero | None = None
     gpu: str | None = None
     gpu_vendor: Literal["nvidia", "amd", "intel"] | None = None
     gpu_memory_gb: Count | None = None
@@ -135,15 +89,15 @@ class Partition(Sourced):
     max_nodes: Count | None = None
     min_nodes: Count | None = None
     max_time: Time | None = None
-    max_time_from_nodes: dict[Count, Time] = {}
+    max_time_from_nodes: dict[Count, Time] = Field(default={})
     default_time: Time | None = None
     max_jobs: Count | None = None
     max_running_jobs: Count | None = None
     exclusive: bool | None = None
     internet: bool | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    features: tuple[str, ...] = ()
+    qos: Word | None = None
+    constraint: Word | None = None
+    features: tuple[Word, ...] = ()
 
     @property
     def cores_for_jobs(self) -> int | None:
@@ -153,9 +107,12 @@ class Partition(Sourced):
     @model_validator(mode="after")
     def _fits_together(self) -> Partition:
         if self.usable_cores and self.cores and self.usable_cores > self.cores:
-            raise ValueError(f"usable_cores is {self.usable_cores}, more than the {self.cores} cores that there are")
+            problem = f"{self.usable_cores} is more than the {self.cores} cores that there are"
+            raise wrong(problem, "usable_cores")
         if self.gpu and not self.gpus and self.gpus is not None:
-            raise ValueError("gpu names a kind, but gpus is 0")
+            raise wrong("names a kind of GPU, where gpus is 0", "gpu")
+        if self.exact_cpus_per_gpu and not self.cpus_per_gpu:
+            raise wrong("needs cpus_per_gpu, the ratio that is exact", "exact_cpus_per_gpu")
         return self
 
 
@@ -182,9 +139,9 @@ class Mandatory(Sourced):
     account: bool | None = None
     account_format: str | None = None
     qos: bool | None = None
-    constraint: str | None = None
-    clusters: str | None = None
-    sbatch_options: dict[str, str | None] = {}
+    constraint: Word | None = None
+    clusters: Word | None = None
+    sbatch_options: dict[str, str | None] = Field(default={})
 
 
 class Stack(Sourced):
@@ -194,32 +151,32 @@ class Stack(Sourced):
     ``environment`` are variables that it needs.
     """
 
-    modules: tuple[str, ...] = ()
+    modules: tuple[ModuleCommand, ...] = ()
     same_as: str | None = None
     partitions: tuple[str, ...] = ()
-    environment: dict[str, str] = {}
+    environment: dict[VariableName, VariableValue] = Field(default={})
 
 
 class Container(Sourced):
     """How containers run there."""
 
     runtime: Literal["apptainer", "singularity", "pyxis", "none"] | None = None
-    modules: tuple[str, ...] = ()
+    modules: tuple[ModuleCommand, ...] = ()
     binds: tuple[str, ...] = ()
 
 
 class Network(Sourced):
     """Between compute nodes: what is added to a host's name for the fast network, its interfaces, variables for it."""
 
-    host_suffix: str = ""
-    interfaces: tuple[str, ...] = ()
-    environment: dict[str, str] = {}
+    host_suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*$")] = ""
+    interfaces: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$")], ...] = ()
+    environment: dict[VariableName, VariableValue] = Field(default={})
 
 
 class Srun(Sourced):
     """What ``srun`` needs: its ``--mpi``, whether it must be told CPUs per task again (Slurm 22.05 to 23.02)."""
 
-    mpi: str | None = None
+    mpi: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")] | None = None
     version: str | None = None
 
 
@@ -241,7 +198,7 @@ class Paths(Sourced):
     fast_scratch: str | None = None
 
 
-class System(_Block):
+class System(Block):
     """One system of the catalogue, as its file has it.
 
     ``default_partition`` and ``gpu_partition`` are the partitions of jobs that name none: a choice, not a fact.
@@ -250,18 +207,18 @@ class System(_Block):
     name: Name
     title: str
     operator: str
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Name, ...] = ()
     documentation: str | None = None
-    sources: dict[str, Source] = {}
+    sources: dict[str, Source] = Field(default={})
     login: Login = Login()
     access: Access = Access()
-    partitions: dict[str, Partition] = {}
-    qos: dict[str, Qos] = {}
+    partitions: dict[Word, Partition] = Field(default={})
+    qos: dict[Word, Qos] = Field(default={})
     default_partition: str | None = None
     gpu_partition: str | None = None
     gpu_request: GpuRequest | None = None
     mandatory: Mandatory = Mandatory()
-    software: dict[Literal[SOFTWARE], Stack] = {}  # type: ignore[valid-type]
+    software: dict[Literal[SOFTWARE], Stack] = Field(default={})  # type: ignore[valid-type]
     module_system: Literal["lmod", "tcl", "uenv", "none"] | None = None
     container: Container = Container()
     network: Network = Network()
@@ -271,17 +228,38 @@ class System(_Block):
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _refers_to_what_is_there(self) -> System:
+    def _names_own_sources(self) -> System:
         for place, block in self.blocks():
-            for name in [*block.source, *(each for ids in block.source_of.values() for each in ids)]:
-                if name not in self.sources:
-                    raise ValueError(f"{place}: source {name!r} is not among the sources of this file")
-        for field in ("default_partition", "gpu_partition"):
-            if (name := getattr(self, field)) is not None and name not in self.partitions:
-                raise ValueError(f"{field}: {name!r} is not among the partitions")
+            where: list[tuple[tuple[str, ...], SourceIds]] = [(("source",), block.source)]
+            where += [(("source_of", fact), ids) for fact, ids in block.source_of.items()]
+            for keys, ids in where:
+                for name in ids:
+                    if name not in self.sources:
+                        problem = f"{name!r} is not among the sources of this file{nearest(name, self.sources)}"
+                        raise wrong(problem, *place.split(".", 1), *keys)
+        return self
+
+    @model_validator(mode="after")
+    def _names_own_partitions(self) -> System:
+        named = [(field, getattr(self, field)) for field in ("default_partition", "gpu_partition")]
+        places = [((field,), name) for field, name in named if name is not None]
+        for software, stack in self.software.items():
+            places += [(("software", software, "partitions"), name) for name in stack.partitions]
+        for place, name in places:
+            if name not in self.partitions:
+                raise wrong(f"{name!r} is not among the partitions{nearest(name, self.partitions)}", *place)
+        return self
+
+    @model_validator(mode="after")
+    def _names_own_software(self) -> System:
         for name, stack in self.software.items():
-            if stack.same_as is not None and (stack.same_as == name or stack.same_as not in self.software):
-                raise ValueError(f"software.{name}: same_as {stack.same_as!r} is no other software of this file")
+            others = [other for other in self.software if other != name]
+            if stack.same_as is not None and stack.same_as not in others:
+                problem = f"{stack.same_as!r} is no other software of this file{nearest(stack.same_as, others)}"
+                raise wrong(problem, "software", name, "same_as")
+            resolved = self.stack(name)
+            if resolved is not None and resolved.same_as is not None:
+                raise wrong("goes round in a circle", "software", name, "same_as")
         return self
 
     def blocks(self) -> Iterator[tuple[str, Sourced]]:
