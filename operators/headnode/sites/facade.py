@@ -13,7 +13,7 @@ from headnode.sites.catalogue import Catalogue, nearest
 from headnode.sites.conflicts import check_against_site
 from headnode.sites.environments import parse_environment
 from headnode.sites.environments.environment import Environment, Surroundings
-from headnode.sites.gpus import request_gpus
+from headnode.sites.gpus import request_gpus, request_memory
 from headnode.sites.launchers import parse_launcher
 from headnode.sites.launchers.launcher import Launcher, Layout, Machine
 from headnode.sites.system import Partition, System
@@ -65,7 +65,7 @@ def arrange(fields: Mapping[str, Any], catalogue: Catalogue, unknown: frozenset[
     if launcher is not None or wrapper:
         plain["command"] = _as_words(plain.get("command"))
     if launcher is not None:
-        machine = machine_of(place, wrapper=wrapper)
+        machine = machine_of(place, wrapper=wrapper, given=frozenset(plain.get("env") or ()))
         plain, starting = _launched(plain, launcher, machine, place)
         lines += starting
     elif wrapper:
@@ -105,11 +105,11 @@ def find_place(
     return Place(system=system, partition_name=partition, partition=known)
 
 
-def machine_of(place: Place, *, wrapper: str = "") -> Machine:
+def machine_of(place: Place, *, wrapper: str = "", given: frozenset[str] = frozenset()) -> Machine:
     """Return what a launcher needs to know of a partition's nodes and of the system's network."""
     system, partition = place.system, place.partition or Partition()
     if system is None:
-        return Machine(wrapper=wrapper)
+        return Machine(wrapper=wrapper, given=given)
     return Machine(
         cores=partition.cores_for_jobs,
         gpus=partition.gpus,
@@ -120,6 +120,8 @@ def machine_of(place: Place, *, wrapper: str = "") -> Machine:
         environment=system.network.environment,
         srun_mpi=system.srun.mpi,
         wrapper=wrapper,
+        gpus_by_task=system.gpu_request is not None and system.gpu_request.form == "gpus-per-task",
+        given=given,
     )
 
 
@@ -155,7 +157,8 @@ def _launched(
     launch = launcher.launch(machine, layout, command=command if command is not None else "")
     asked = _asked(layout, fields)
     gpus = request_gpus(layout, place.system, fields)
-    return {**fields, **asked, **gpus, "launch_prefix": launch.prefix}, list(launch.lines)
+    memory = request_memory(layout, place.partition, fields)
+    return {**fields, **asked, **gpus, **memory, "launch_prefix": launch.prefix}, list(launch.lines)
 
 
 def _described(fields: Mapping[str, Any], unknown: frozenset[str]) -> tuple[Launcher | None, Environment | None]:

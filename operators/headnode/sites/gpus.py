@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from headnode.sites.launchers.launcher import Layout
-from headnode.sites.system import GpuRequest, System
+from headnode.sites.system import GpuRequest, Partition, System
+
+_MEMORY: Final = ("mem", "mem-per-cpu", "mem-per-gpu")
 
 
 def request_gpus(layout: Layout, system: System | None, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,3 +39,17 @@ def request_gpus(layout: Layout, system: System | None, fields: Mapping[str, Any
         case "automatic":
             pass
     return {"sbatch_options": options, "gpus_per_node": per_node}
+
+
+def request_memory(layout: Layout, partition: Partition | None, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the field that asks for all memory of nodes that the job has alone; else the site's default counts.
+
+    It is as much as the site says that a job may have, where that is known, else 0: all of a node's memory as Slurm
+    has it (sbatch.1, ``--mem``). What is given counts.
+    """
+    options = fields.get("sbatch_options") or {}
+    given = fields.get("memory") is not None or any(name in options for name in _MEMORY)
+    alone = layout.whole_nodes or "exclusive" in options or (partition is not None and bool(partition.exclusive))
+    if given or not alone:
+        return {}
+    return {"memory": (partition.usable_memory if partition is not None else None) or "0"}

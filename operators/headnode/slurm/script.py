@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Final
 
 from headnode.errors import JobSpecError
@@ -117,7 +118,7 @@ def render_script(spec: JobSpec, *, checkpoint: bool = False, takes_arguments: b
     lines += ["", _PROLOGUE.rstrip("\n")]
     if checkpoint:
         lines.append(_CHECKPOINT.rstrip("\n"))
-    lines += [f"export {name}={_quoted(value)}" for name, value in sorted(spec.env.items())]
+    lines += render_exports(spec.env)
     if spec.secret_env:
         lines += ["", read_secrets(spec.secret_env)]
     if spec.setup:
@@ -147,6 +148,11 @@ def render_command(command: list[str] | str | None) -> str:
     # An unquoted first word may be an assignment or a word of the shell's grammar; quoted, it is a command's name.
     first = command[0] if _COMMAND_NAME.fullmatch(command[0]) else f"''{_quoted(command[0])}"
     return " ".join([first, *map(_quoted, command[1:])])
+
+
+def render_exports(variables: Mapping[str, str]) -> list[str]:
+    """Return a line of shell text for each variable, by name."""
+    return [f"export {name}={_quoted(value)}" for name, value in sorted(variables.items())]
 
 
 def _quoted(value: str) -> str:

@@ -1,24 +1,104 @@
 """Launchers: how programs of each kind are started over the nodes of a job.
 
-launcher    what every launcher is
-shell       pieces of shell text that they share
-torchrun    PyTorch DDP
+launcher      what every launcher is
+shell         pieces of shell text that they share
+commands      whether a command is one that can be started
+torchrun      PyTorch DDP
+deepspeed     DeepSpeed
+mpi           MPI: plain, Horovod, Heat, DeepHyper
+tensorflow    TensorFlow over several workers
+ray           a Ray cluster, Ray Tune
+optuna        workers that share an Optuna study
+python        one plain process
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from headnode.errors import JobSpecError
+from headnode.sites.launchers.deepspeed import DeepSpeed
 from headnode.sites.launchers.launcher import Launcher
+from headnode.sites.launchers.mpi import DeepHyper, Heat, Horovod, Mpi
+from headnode.sites.launchers.optuna import OptunaWorkers
+from headnode.sites.launchers.python import Python
+from headnode.sites.launchers.ray import RayCluster, RayTune
+from headnode.sites.launchers.tensorflow import TensorFlowMultiWorker
 from headnode.sites.launchers.torchrun import Torchrun
+from headnode.sites.system import SOFTWARE
 
+__all__ = [
+    "LAUNCHERS",
+    "DeepHyper",
+    "DeepSpeed",
+    "Heat",
+    "Horovod",
+    "Launcher",
+    "Mpi",
+    "OptunaWorkers",
+    "Python",
+    "RayCluster",
+    "RayTune",
+    "TensorFlowMultiWorker",
+    "Torchrun",
+    "launcher_for",
+    "parse_launcher",
+    "software_named",
+]
+
+#: Every launcher by its kind.
 LAUNCHERS: Final[dict[str, type[Launcher]]] = {
-    "torchrun": Torchrun,
+    each.model_fields["kind"].default: each
+    for each in (
+        Torchrun,
+        DeepSpeed,
+        Horovod,
+        TensorFlowMultiWorker,
+        Heat,
+        Mpi,
+        RayCluster,
+        RayTune,
+        OptunaWorkers,
+        DeepHyper,
+        Python,
+    )
 }
+
+_BY_SOFTWARE: Final = {each.software: each for each in LAUNCHERS.values()} | {"mpi4py": Mpi}
+#: Other names of programs, LAMEC's among them.
+ALIASES: Final = {
+    "ddp": "pytorch",
+    "pytorch-ddp": "pytorch",
+    "torch": "pytorch",
+    "torchrun": "pytorch",
+    "tune": "ray-tune",
+    "raytune": "ray-tune",
+}
+
+
+def software_named(name: str) -> str:
+    """Return the program's name in the catalogue (``pytorch`` for ``Pytorch-DDP``).
+
+    Raises:
+        JobSpecError: there is none; the message has the nearest names.
+    """
+    wanted = name.strip().lower().replace("_", "-").replace(" ", "-")
+    wanted = ALIASES.get(wanted, wanted)
+    if wanted in SOFTWARE:
+        return wanted
+    close = difflib.get_close_matches(wanted, [*SOFTWARE, *ALIASES], n=3, cutoff=0.5)
+    near = list(dict.fromkeys(ALIASES.get(each, each) for each in close))
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(SOFTWARE)}"
+    raise JobSpecError("software", f"there is no software {name!r}; {hint}")
+
+
+def launcher_for(software: str) -> type[Launcher]:
+    """Return the launcher that starts a program, by its name or another one of it (``ddp``). Raises JobSpecError."""
+    return _BY_SOFTWARE[software_named(software)]
 
 
 def parse_launcher(value: Any) -> Launcher:
@@ -29,12 +109,14 @@ def parse_launcher(value: Any) -> Launcher:
     """
     if isinstance(value, Launcher):
         return value
-    if not isinstance(value, Mapping) or value.get("kind") not in LAUNCHERS:
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(kind, str) or kind not in LAUNCHERS:
         known = ", ".join(each.__name__ for each in LAUNCHERS.values())
         raise JobSpecError("launch", f"{value!r} is no launcher; there are {known}")
     try:
-        return LAUNCHERS[value["kind"]].model_validate(dict(value))
+        return LAUNCHERS[kind].model_validate(dict(value))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise JobSpecError("launch", f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+        problem = first["msg"].removeprefix("Value error, ")
+        raise JobSpecError("launch", f"{place}: {problem}" if place else problem) from error

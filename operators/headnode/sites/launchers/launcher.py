@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from headnode.errors import JobSpecError
+from headnode.sites.launchers.commands import check_launchable
 from headnode.sites.templates import Templated
 from headnode.slurm.jobspec import Count, CountOrZero
 
@@ -17,7 +18,8 @@ class Machine:
 
     ``cores`` are those that a job may ask for. ``wrapper`` is shell text that goes before what runs on the nodes
     (``apptainer exec ...``), empty for none. ``host_suffix`` is added to a host's name for the fast network, whose
-    interfaces are ``interfaces``.
+    interfaces are ``interfaces``. ``gpus_by_task`` tells that GPUs are asked for by task there. ``given`` are the
+    variables that the job's own environment sets, which no launcher sets to anything else.
     """
 
     cores: int | None = None
@@ -29,6 +31,8 @@ class Machine:
     environment: Mapping[str, str] = field(default_factory=dict)
     srun_mpi: str | None = None
     wrapper: str = ""
+    gpus_by_task: bool = False
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,16 @@ class Launcher(Templated):
         raise NotImplementedError
 
     def launch(self, machine: Machine, layout: Layout, *, command: list[str] | str) -> Launch:
-        """Return how ``command`` is started on ``machine``."""
+        """Return how ``command`` is started on ``machine``.
+
+        Raises:
+            JobSpecError: the command is not one that can be started, or too little is known of the machine.
+        """
+        check_launchable(command)
+        return self.start(machine, layout, command)
+
+    def start(self, machine: Machine, layout: Layout, command: list[str] | str) -> Launch:
+        """Return how ``command``, which can be started, is started on ``machine``."""
         raise NotImplementedError
 
 
