@@ -22,7 +22,7 @@ from headnode.errors import JobSpecError
 from headnode.sites.environments.apptainer import Apptainer
 from headnode.sites.environments.commands import Commands
 from headnode.sites.environments.conda import Conda
-from headnode.sites.environments.environment import Build, Environment, Surroundings
+from headnode.sites.environments.environment import Environment, Surroundings
 from headnode.sites.environments.modules import Modules
 from headnode.sites.environments.virtual_env import RESTORE_PYTHON_PATH, VirtualEnv
 
@@ -73,10 +73,6 @@ class Environments(Environment):
     def wrapper(self, surroundings: Surroundings) -> str:
         """Return the wrapper of the container, where there is one."""
         return " ".join(filter(None, (each.wrapper(surroundings) for each in self.environments)))
-
-    def build(self, surroundings: Surroundings) -> Build | None:
-        """Return what is to be built of the one that is built."""
-        return next(filter(None, (each.build(where) for each, where in self._entering(surroundings))), None)
 
     def _entering(self, surroundings: Surroundings) -> Iterator[tuple[Environment, Surroundings]]:
         """Yield each with what it finds when it is entered."""

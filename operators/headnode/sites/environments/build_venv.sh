@@ -101,8 +101,8 @@ leave() {
 failed() {
   say "$name could not be built by $me: $1"
   if [ -n "$offline" ]; then
-    say "nodes there have no internet, as far as is known ($offline): give wheelhouse= (docs/environments.md), or build it" \
-      "on the login host before: BuildEnvironmentOperator(where='login')"
+    say "there is no internet on $host, as far as is known ($offline): install from wheels, VirtualEnv(wheelhouse=...)," \
+      "or build it on a login host that has: BuildEnvironmentOperator(where='login')"
   fi
   exit 1
 }
@@ -119,7 +119,7 @@ fill() {
   # Homes are small, and a build that was broken off finds here what it had fetched.
   export PIP_CACHE_DIR="${PIP_CACHE_DIR:-${folder%/*}/cache/pip}" UV_CACHE_DIR="${UV_CACHE_DIR:-${folder%/*}/cache/uv}"
   if command -v uv >/dev/null 2>&1; then
-    say "building $name with $(uv --version), Python $("$interpreter" -V 2>&1), $(grep -c '^[A-Za-z0-9]' "$lock") packages"
+    say "building $name with $(uv --version), $("$interpreter" -V 2>&1), $(grep -c '^[A-Za-z0-9]' "$lock") packages"
     uv venv --quiet --no-project --python "$interpreter" ${site_packages[@]+"${site_packages[@]}"} "$build" || failed "uv venv ended with $?"
     uv pip install --python "$build/bin/python3" --compile-bytecode ${from[@]+"${from[@]}"} --requirement "$lock" \
       || failed "uv pip install ended with $?"
@@ -162,6 +162,7 @@ elif [ -n "${HEADNODE_CODE:-}" ]; then
   PYTHONPATH=:$PYTHONPATH:
   PYTHONPATH=${PYTHONPATH//":$HEADNODE_CODE:"/:}
 fi
+case $proxy in *://* | '') ;; *) proxy=http://$proxy;; esac
 if [ -n "$proxy" ]; then export https_proxy="${https_proxy:-$proxy}" http_proxy="${http_proxy:-$proxy}"; fi
 
 began=$SECONDS

@@ -14,8 +14,8 @@ from headnode.sites.templates import Templated
 class Surroundings:
     """What an environment knows of where it is used: the system and partition, None where no site is named.
 
-    ``gpus`` tells that the job has GPUs, of ``gpu_vendor``. ``entered`` says what was entered before, by the keys of
-    those environments.
+    ``gpus`` tells that the job has GPUs, of ``gpu_vendor``; ``on_login_host`` that it is no job, but the login host
+    itself. ``entered`` says what was entered before, by the keys of those environments.
     """
 
     system: System | None = None
@@ -23,22 +23,8 @@ class Surroundings:
     software: str | None = None
     gpus: bool = False
     gpu_vendor: Literal["nvidia", "amd", "intel"] | None = None
+    on_login_host: bool = False
     entered: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Build:
-    """What is built on the cluster, once for each content, by the job that needs it where nobody has built it before.
-
-    ``name`` (``venv-<digest>``) is that of its folder below ``folder``, shell text, or below ``environments`` in the
-    connection's work directory. What it is installed from is the local folder ``wheelhouse`` (None: the package
-    index), which is to be in the folder ``wheels`` there before the job starts.
-    """
-
-    name: str
-    folder: str | None = None
-    wheelhouse: str | None = None
-    wheels: str | None = None
 
 
 class Environment(Templated):
@@ -70,10 +56,6 @@ class Environment(Templated):
     def wrapper(self, surroundings: Surroundings) -> str:  # noqa: ARG002 - containers use it
         """Return shell text that goes before what runs on each node (``apptainer exec ...``); empty for none."""
         return ""
-
-    def build(self, surroundings: Surroundings) -> Build | None:  # noqa: ARG002 - what is built uses it
-        """Return what of it is built on the cluster, None where there is nothing to build."""
-        return None
 
     def parts(self) -> tuple[Environment, ...]:
         """Return the environments that it is made of, in order."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from headnode.errors import JobSpecError
-from headnode.sites.environments.environment import Build, Environment, Surroundings
+from headnode.sites.environments.environment import Environment, Surroundings
 from headnode.sites.environments.shell_words import OneLine, Operand, shell_word
 
 BUILDER_NAME: Final = "build_venv.sh"
@@ -84,8 +84,8 @@ class VirtualEnv(Environment):
         folder = shell_word(self.folder) if self.folder is not None else f'"{FOLDER_FROM_JOB}"'
         words = [
             f'bash "$HEADNODE_DIRECTORY/{BUILDER_NAME}" "$HEADNODE_DIRECTORY/{self._lock_name}"',
-            f"{folder}/{self.build(surroundings).name}",
-            *self.builder_options(surroundings, wheels_in=f'"{FOLDER_FROM_JOB}"'),
+            f"{folder}/{self.name(surroundings)}",
+            *self._builder_options(surroundings),
         ]
         return [
             f'headnode_venv="$({" ".join(words)})" || exit 1',
@@ -95,11 +95,11 @@ class VirtualEnv(Environment):
         ]
 
     def key(self, surroundings: Surroundings) -> list[str]:
-        """Return its name, which has all that it is made of."""
-        return [self.build(surroundings).name]
+        """Return its name."""
+        return [self.name(surroundings)]
 
-    def build(self, surroundings: Surroundings) -> Build:
-        """Return its name and the wheelhouse that it is installed from."""
+    def name(self, surroundings: Surroundings) -> str:
+        """Return the name of its folder, which stands for all that it is made of."""
         content = [
             1,  # to be counted up where the builder makes something else of the same content
             surroundings.system.name if surroundings.system is not None else None,
@@ -108,16 +108,14 @@ class VirtualEnv(Environment):
             self.system_site_packages,
             _without_comments(self._lock),
         ]
-        name = f"venv-{_digest(json.dumps(content))}"
-        return Build(name=name, folder=self.folder, wheelhouse=self.wheelhouse, wheels=self.wheels)
+        return f"venv-{_digest(json.dumps(content))}"
 
-    def builder_options(self, surroundings: Surroundings, *, wheels_in: str) -> list[str]:
-        """Return the builder's arguments after the lock file and the folder; ``wheels_in`` is shell text."""
+    def _builder_options(self, surroundings: Surroundings) -> list[str]:
         words = [shell_word(self.python)]
         if self.system_site_packages:
             words.append("--system-site-packages")
         if self.wheels is not None:
-            words.append(f"--wheels {wheels_in}/{self.wheels}")
+            words.append(f'--wheels "{FOLDER_FROM_JOB}"/{self.wheels}')
         system = surroundings.system
         if system is not None and self.wheels is None:
             if system.internet.proxy is not None:
@@ -157,12 +155,14 @@ def _builder() -> bytes:
 
 
 def _offline(surroundings: Surroundings) -> str | None:
-    """Return where it is said that the nodes have no internet, None where they have it or nothing is known."""
+    """Return where it is said that there is no internet, None where there is or nothing is known."""
     system = surroundings.system
     if system is None:
         return None
     partition = system.partitions.get(surroundings.partition or "")
-    if partition is not None and partition.internet is not None:
+    if surroundings.on_login_host:
+        place, fact, internet = "internet", "login", system.internet.login
+    elif partition is not None and partition.internet is not None:
         place, fact, internet = f"partitions.{surroundings.partition}", "internet", partition.internet
     else:
         place, fact, internet = "internet", "compute", system.internet.compute
