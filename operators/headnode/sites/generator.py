@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from headnode.sites.catalogue import Catalogue
-from headnode.sites.environments.environment import Environment, Surroundings
+from headnode.sites.environments.environment import Environment
 from headnode.sites.environments.modules import Modules
 from headnode.sites.facade import Place, arrange, find_place, surroundings_of
 from headnode.sites.launchers import launcher_for, parse_launcher, software_named
@@ -33,8 +33,10 @@ TITLES: Final[Mapping[str, str]] = {
     "ray-tune": "Ray Tune",
     "tensorflow": "TensorFlow",
 }
-#: What needs nothing of the site but Slurm: its environment is the user's own.
-_NO_STACK: Final = ("python",)
+# Of these a site without modules for them has some.
+_ANYWHERE: Final = ("python",)
+# What a program needs of the site, where the catalogue has nothing for the program itself.
+_NEEDS: Final[Mapping[str, str]] = {"optuna": "python", "deephyper": "mpi4py"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ def generate_script(
     arranged = arrange(fields, catalogue)
     arranged["setup"] = "\n".join(filter(None, ["\n".join(block), arranged.get("setup")])) or None
     spec = parse_jobspec(arranged)
-    sources = tuple(_sources(program, place, has_modules=bool(block)))
+    sources = tuple(_sources(place, _stack_for(program, place)))
     notes = (*missing, *_left_open(place, spec))
     return Generated(
         system=system.name,
@@ -131,41 +133,57 @@ def _header(program: str, system: System, sources: Sequence[str], notes: Sequenc
     return [*lines, ""]
 
 
+def _stack_for(program: str, place: Place) -> str | None:
+    """Return the name of the software whose modules are loaded, None where none are known for the partition."""
+    for name in (program, _NEEDS.get(program)):
+        stack = place.system.stack(name) if place.system is not None and name is not None else None
+        if stack is not None and (not stack.partitions or place.partition_name in (None, *stack.partitions)):
+            return name
+    return None
+
+
 def _modules(program: str, place: Place, launcher: Launcher) -> tuple[list[str], list[str]]:
-    """Return the lines of the block of modules, and what there is to say where there are none."""
-    system = place.system
-    if system is None or program in _NO_STACK:
+    """Return the lines of the block of modules, and what there is to say of them or in their place."""
+    system, name = place.system, _stack_for(program, place)
+    if system is None:
         return [], []
-    surroundings: Surroundings = surroundings_of(place, launcher)
-    stack = system.stack(program)
-    if stack is not None and (not stack.partitions or place.partition_name in (None, *stack.partitions)):
-        block = [f"# MODULES BEGIN {system.name} {program}", *Modules(program).key(surroundings), "# MODULES END", ""]
-        return block, []
+    if name is not None:
+        notes = [] if name == program else [f"{TITLES[program]} itself comes from an environment of your own"]
+        stacks = (system.software[name], system.stack(name))
+        notes += dict.fromkeys(f"modules: {each.note}" for each in stacks if each is not None and each.note)
+        lines = Modules(name).key(surroundings_of(place, launcher))
+        return [f"# MODULES BEGIN {system.name} {name}", *lines, "# MODULES END", ""], notes
+    if program in _ANYWHERE:
+        return [], []
     if system.module_system in ("uenv", "none"):
         how = "it has no modules, but uenv" if system.module_system == "uenv" else "it has no modules"
         return [], [f"how {TITLES[program]} is made available there is unknown ({how}); do so before the launch"]
-    where = f" on {place.partition_name}" if stack is not None else ""
+    where = f" on {place.partition_name}" if system.stack(program) is not None else ""
     how = "module spider" if system.module_system == "lmod" else "module avail"
     unknown = f"the modules for {TITLES[program]}{where} are unknown"
     return [], [f"{unknown}: find them there with `{how}` and load them, or enter an environment, before the launch"]
 
 
-def _sources(program: str, place: Place, *, has_modules: bool) -> list[str]:
-    """Return in words where the script's facts were read."""
+def _sources(place: Place, stack: str | None) -> list[str]:
+    """Return in words where the script's facts were read; ``stack`` is the software whose modules are loaded."""
     system = place.system
     if system is None:
         return []
     found = []
     if place.partition is not None:
-        found.append((f"partition {place.partition_name}", f"partitions.{place.partition_name}", None))
+        kind = "partition" if place.partition.is_partition else "nodes"
+        found.append((f"{kind} {place.partition_name}", f"partitions.{place.partition_name}", None))
         if system.gpu_request is not None and place.partition.gpus:
             found.append(("GPUs", "gpu_request", None))
         if place.partition.usable_cores is not None:
             cores = f"{place.partition.usable_cores} usable cores a node"
             found.append((cores, f"partitions.{place.partition_name}", "usable_cores"))
-    if has_modules:
-        found.append(("modules", f"software.{program}", None))
-    return [f"{what}: {system.source_of(block, fact)}" for what, block, fact in found]
+    if stack is not None:
+        found.append(("modules", f"software.{stack}", None))
+    by_source: dict[str, list[str]] = {}
+    for what, block, fact in found:
+        by_source.setdefault(system.source_of(block, fact), []).append(what)
+    return [f"{', '.join(facts)}: {source}" for source, facts in by_source.items()]
 
 
 def _left_open(place: Place, spec: JobSpec) -> list[str]:

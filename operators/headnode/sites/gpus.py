@@ -30,14 +30,14 @@ def request_gpus(layout: Layout, system: System | None, fields: Mapping[str, Any
             options["gres"] = f"gpu:{kind}{count}"
         case "gpus":
             options["gpus"] = f"{kind}{count * layout.nodes}"
-        case "gpus-per-task":
+        case "gpus-per-task" if count % layout.ntasks_per_node == 0:
             options["gpus-per-task"] = f"{kind}{count // layout.ntasks_per_node}"
-        case "gpus-per-node" if kind:
+        case "gpus-per-node" | "gpus-per-task" if kind:
             options["gpus-per-node"] = f"{kind}{count}"
-        case "gpus-per-node":
-            per_node = count
         case "automatic":
             pass
+        case "gpus-per-node" | "gpus-per-task":
+            per_node = count
     return {"sbatch_options": options, "gpus_per_node": per_node}
 
 

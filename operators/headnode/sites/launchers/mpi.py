@@ -71,9 +71,12 @@ class Heat(_Ranks):
 
 
 class Mpi(_Ranks):
-    """Any MPI program: a rank for each GPU, on nodes without them one for each usable core."""
+    """Any MPI program: a rank for each GPU, on nodes without them one for each usable core.
 
-    kind: Literal["mpi"] = "mpi"
+    Which GPUs a rank sees is as the site has it: all of its node's, or one of its own where they are asked for by task.
+    """
+
+    kind: Literal["mpi", "deephyper"] = "mpi"
     software: ClassVar[str] = "mpi"
     wants_gpus: ClassVar[bool] = False
 
@@ -88,11 +91,17 @@ class Mpi(_Ranks):
 
     def start(self, machine: Machine, layout: Layout, command: list[str] | str) -> Launch:
         """Return srun of all ranks, bound to their cores as the site does it."""
-        start = srun(mpi_option(machine), all_gpus_option(machine, layout))
-        return Launch(lines=tuple(step_lines(layout)), prefix=joined([start, python_words(machine, command)]))
+        return Launch(
+            lines=(*network_lines(machine, collectives=False), *step_lines(layout)),
+            prefix=joined([srun(mpi_option(machine), *self.options(machine, layout)), python_words(machine, command)]),
+        )
+
+    def options(self, machine: Machine, layout: Layout) -> list[str]:  # noqa: ARG002 - DeepHyper looks at them
+        """Return further options of srun."""
+        return []
 
 
-class DeepHyper(_Ranks):
+class DeepHyper(Mpi):
     """DeepHyper's search by its MPI evaluator: rank 0 gives out the work, all others do it.
 
     Each rank has its own share of the node's GPUs; that of rank 0 stays without work.
@@ -100,6 +109,7 @@ class DeepHyper(_Ranks):
 
     kind: Literal["deephyper"] = "deephyper"
     software: ClassVar[str] = "deephyper"
+    wants_gpus: ClassVar[bool] = True
 
     def layout(self, machine: Machine) -> Layout:
         """Return the layout. Raises JobSpecError where nobody would be left to do the work."""
@@ -110,7 +120,6 @@ class DeepHyper(_Ranks):
             )
         return layout
 
-    def start(self, machine: Machine, layout: Layout, command: list[str] | str) -> Launch:
-        """Return srun of all ranks."""
-        start = srun(mpi_option(machine), own_gpus_option(machine, layout))
-        return Launch(lines=tuple(step_lines(layout)), prefix=joined([start, python_words(machine, command)]))
+    def options(self, machine: Machine, layout: Layout) -> list[str]:
+        """Return what gives each rank GPUs of its own."""
+        return [own_gpus_option(machine, layout)]

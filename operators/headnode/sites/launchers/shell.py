@@ -15,7 +15,7 @@ PYTHON: Final = "python3 -u"
 UNBOUND: Final = "--cpu-bind=none"
 #: Of the warning before the time is up only the program itself need know, not what starts it: to be ignored is
 #: inherited, and a program that sets a handler gets the signal all the same.
-KEEP_STARTERS: Final = 'trap "" USR1'
+KEEP_STARTERS: Final = 'trap "" USR1  # the warning before the end is for the program, not for what starts it'
 
 _INTERFACE_VARIABLES = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
 # In single quotes on purpose, which shellcheck doubts of programs that it does not know (SC2016).
@@ -37,10 +37,15 @@ def master_lines(machine: Machine) -> list[str]:
     return [*lines, f"export {' '.join(exported)}"] if exported else []
 
 
-def network_lines(machine: Machine) -> list[str]:
-    """Return lines that name the network for NCCL and Gloo, and the machine's own variables; the job's own win."""
+def network_lines(machine: Machine, *, collectives: bool = True) -> list[str]:
+    """Return lines that export the machine's own variables; the job's own win.
+
+    For programs that use NCCL or Gloo (``collectives``) they name the interfaces of the fast network, too.
+    """
     variables = dict(machine.environment)
-    if machine.interfaces:
+    if not collectives:
+        variables = {name: value for name, value in variables.items() if not name.startswith(("NCCL_", "GLOO_"))}
+    elif machine.interfaces:
         # NCCL takes a list; Gloo takes one or, from PyTorch 1.x on, a list too.
         variables = {name: ",".join(machine.interfaces) for name in _INTERFACE_VARIABLES} | variables
     return [f'export {name}="${{{name}:-{value}}}"' for name, value in variables.items() if name not in machine.given]
