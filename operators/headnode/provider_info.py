@@ -1,4 +1,4 @@
-"""What headnode tells Airflow about itself: modules, the connection type with its form, the extra link."""
+"""What headnode tells Airflow about itself: modules, the connection type with its form, its settings, the link."""
 
 from __future__ import annotations
 
@@ -135,6 +135,38 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
+# Of section [headnode] in airflow.cfg: type, example and what it is. None is the default of all, with the meaning told.
+_SETTINGS: dict[str, tuple[str, str, str]] = {
+    "sites_folder": (
+        "string",
+        "~/sites:/shared/sites",
+        (
+            "Folders with files of systems of your own, one NAME.yaml for each, with colons or commas between them. They "
+            "win over headnode's own systems of the same name."
+        ),
+    ),
+    "deployment_id": (
+        "string",
+        "production",
+        (
+            "Names this Airflow on clusters, so that two never meet: up to 64 letters, digits and dashes. Without it the "
+            "Airflow variable headnode_deployment_id, made at first use, does."
+        ),
+    ),
+    "triggerers": ("integer", "2", "How many machines share the budget of logins of each host. 1 where empty."),
+    "budget_directory": (
+        "string",
+        "/var/lib/headnode",
+        "Where a machine keeps what its processes share about logins. A folder of the user's where empty.",
+    ),
+    "sweep_seconds": (
+        "float",
+        "600",
+        "How often triggerers look for jobs that were left behind, in seconds. 1800 where empty.",
+    ),
+}
+
+
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata; the entry point ``apache_airflow_provider`` names this function."""
     return {
@@ -169,6 +201,21 @@ def get_provider_info() -> dict[str, Any]:
             "headnode.triggers.slurm_job",
         ),
         "extra-links": ["headnode.links.SlurmJobLink"],
+        "config": {
+            "headnode": {
+                "description": "Jobs on Slurm clusters.",
+                "options": {
+                    name: {
+                        "description": description,
+                        "version_added": "0.1.0",
+                        "type": kind,
+                        "example": example,
+                        "default": None,
+                    }
+                    for name, (kind, example, description) in _SETTINGS.items()
+                },
+            }
+        },
         "connection-types": [
             {
                 "connection-type": "slurm",
