@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from headnode.cli_modules import app as modules
+from headnode.cli_script import add_to as add_script
 from headnode.testing.cli import app as devcluster
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Run science on supercomputers from Apache Airflow.")
 app.add_typer(devcluster, name="devcluster")
+app.add_typer(modules, name="modules")
+add_script(app)
 
 _INTERRUPTED = 130
 _STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}

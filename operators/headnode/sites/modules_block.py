@@ -18,10 +18,8 @@ from difflib import SequenceMatcher
 from typing import Final
 
 from headnode.errors import HeadnodeError
+from headnode.sites.launchers import ALIASES
 from headnode.sites.module_lines import module_command, same_line, variable_of
-
-#: Words of LAMEC for what is called otherwise here.
-_OTHER_NAMES: Final = {"pytorch-ddp": "pytorch"}
 
 _MARK = re.compile(r"(?P<indent>[ \t]*)#[ \t]*MODULES[ \t]+(?P<kind>BEGIN|END)(?P<words>(?:[ \t].*)?)\r?\n?", re.DOTALL)
 _HEREDOC = re.compile(r"(?<!<)<<-?\s*(['\"]?)([A-Za-z_]\w*)\1")
@@ -119,14 +117,19 @@ def _block(number: int, begin: re.Match[str], *, lines: Sequence[str], end: str)
         raise ModulesBlockError(number, "a block names its system and software: `# MODULES BEGIN system software ...`")
     names = tuple(dict.fromkeys(spelling(each) for each in software))
     return ModulesBlock(
-        line=number, system=spelling(system), software=names, begin=begin[0], lines=tuple(lines), end=end
+        line=number, system=system_spelling(system), software=names, begin=begin[0], lines=tuple(lines), end=end
     )
 
 
-def spelling(name: str) -> str:
-    """Return a system's or a software's name as headnode writes it (``Pytorch-DDP`` is ``pytorch``)."""
-    plain = name.strip().lower().replace("_", "-").replace(" ", "-")
-    return _OTHER_NAMES.get(plain, plain)
+def system_spelling(name: str) -> str:
+    """Return a system's name as headnode writes it (``JUWELS`` is ``juwels``)."""
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def spelling(software: str) -> str:
+    """Return a program's name as headnode writes it (``Pytorch-DDP`` is ``pytorch``)."""
+    plain = system_spelling(software)
+    return ALIASES.get(plain, plain)
 
 
 def render_modules_block(block: ModulesBlock) -> str:
@@ -159,7 +162,7 @@ def rename_block(
     start = mark.start("words")
     pieces = re.findall(r"\s+\S+", mark["words"])
     rest = block.begin[start + sum(map(len, pieces)) :]
-    if system is not None and spelling(system) != block.system:
+    if system is not None and system_spelling(system) != block.system:
         pieces[0] = f" {system}"
     kept = [piece for piece in pieces[1:] if spelling(piece) not in remove]
     names = tuple(dict.fromkeys(map(spelling, kept)))
@@ -167,7 +170,7 @@ def rename_block(
     if not names and not new:
         raise ModulesBlockError(block.line, "no software would be left in the block; remove the block itself instead")
     begin = block.begin[:start] + "".join([pieces[0], *kept, *(f" {name}" for name in new)]) + rest
-    return replace(block, begin=begin, system=spelling(system or block.system), software=(*names, *new))
+    return replace(block, begin=begin, system=system_spelling(system or block.system), software=(*names, *new))
 
 
 def update_block(block: ModulesBlock, lines: Sequence[str], *, former: Sequence[str] = ()) -> Updated:
