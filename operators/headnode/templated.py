@@ -9,6 +9,8 @@ from airflow.sdk.definitions._internal.mixins import DependencyMixin
 
 # A command that is only known later still is one, so that "exactly one of command and script" can be checked.
 _STANDS_FOR_COMMAND: Final = "rendered later"
+_EMPTY: Final = ("", "None", None)
+_DESCRIPTIONS: Final = frozenset({"launch", "environment"})
 
 
 def is_templated(value: Any) -> bool:
@@ -31,7 +33,12 @@ def drop_templated(fields: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset
 
 
 def empty_as_none(fields: Mapping[str, Any], templated: frozenset[str]) -> dict[str, Any]:
-    """Return the rendered fields, where a template that rendered to nothing (or to None) means: not given."""
-    return {
-        name: None if name in templated and value in ("", "None", None) else value for name, value in fields.items()
-    }
+    """Return the rendered fields, where a template that rendered to nothing (or to None) means: not given.
+
+    So it is with the values of a launcher and of an environment.
+    """
+    given = {name: None if name in templated and value in _EMPTY else value for name, value in fields.items()}
+    for name in _DESCRIPTIONS & templated:
+        if isinstance(value := given.get(name), Mapping):
+            given[name] = {key: part for key, part in value.items() if part not in _EMPTY}
+    return given

@@ -37,6 +37,9 @@ SPEC_FIELDS = {
     "memory",
     "sbatch_options",
     "components",
+    "site",
+    "launch",
+    "environment",
 }
 LABELS = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "try_number": 1}
 JOB = SlurmJobTrigger(
@@ -149,6 +152,7 @@ def test_public_names():
         "SlurmJobSensor",
         "SlurmJobTrigger",
         "SlurmPartitionSensor",
+        "TuneOperator",
         "UploadOperator",
         "__version__",
         "slurm_task",

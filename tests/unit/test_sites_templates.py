@@ -13,9 +13,12 @@ from headnode.sites.facade import arrange
 from headnode.sites.launchers import parse_launcher
 from headnode.sites.launchers.launcher import to_json
 from headnode.sites.launchers.torchrun import Torchrun
+from headnode.slurm.jobspec import parse_jobspec
+from headnode.slurm.script import render_script
 
 NODES = "{{ params.nodes }}"
 JOB = {"job_name": "j", "command": ["train.py"], "site": "juwels-booster", "account": "a"}
+TORCHRUN = {"launch": {"kind": "torchrun"}}
 TOO_LONG = {"partition": "booster", "time_limit": "2-00"}
 
 
@@ -67,7 +70,11 @@ def test_what_was_not_rendered_is_never_used(field):
         ({"launch": {"kind": "torchrun"}, "nodes": 385}, {"nodes"}, None),
         ({"launch": {"kind": "torchrun", "nodes": NODES}}, {"launch"}, None),
         ({"launch": {"kind": "torchrun", "nodes": NODES}, "time_limit": "2-00"}, {"launch"}, None),
-        ({"launch": {"kind": "torchrun", "nodes": NODES}, **TOO_LONG}, {"launch"}, "time_limit: 2-00:00:00, where .* allows 1-00:00:00"),
+        (
+            {"launch": {"kind": "torchrun", "nodes": NODES}, **TOO_LONG},
+            {"launch"},
+            "time_limit: 2-00:00:00, where .* allows 1-00:00:00",
+        ),
         (TOO_LONG, {"time_limit"}, None),
         ({"launch": {"kind": "torchrun", "nodes": 385}}, {"partition"}, None),
         ({"launch": {"kind": "torchrun", "nodes": 385}}, {"site"}, None),
@@ -99,17 +106,17 @@ def test_the_job_s_own_counts_are_the_launcher_s():
     assert "--nproc-per-node=1 " in job["launch_prefix"]
 
 
-@pytest.mark.parametrize(
-    ("command", "words"),
-    [
-        ("train.py --epochs 3", ["train.py", "--epochs", "3"]),
-        ("train.py --name 'a b'", ["train.py", "--name", "a b"]),
-        ("train.py $HOME", "train.py $HOME"),
-        ("train.py && echo done", "train.py && echo done"),
-        ("train.py\necho done", "train.py\necho done"),
-        ("train.py 'a", "train.py 'a"),
-    ],
-)
-def test_plain_words_are_a_list_behind_a_launcher(command, words):
-    """So that the program is warned before its time is up."""
-    assert arrange({**JOB, "launch": {"kind": "torchrun"}, "command": command}, Catalogue())["command"] == words
+@pytest.mark.parametrize("command", [["train.py", "$HOME"], "train.py $HOME"])
+def test_a_launched_program_is_warned_before_its_time_is_up(command):
+    """As a list or as a text, which is one command behind a launcher."""
+    script = render_script(
+        parse_jobspec(arrange({**JOB, **TORCHRUN, "command": command}, Catalogue())), checkpoint=True
+    )
+    assert 'kill -USR1 "$headnode_command"' in script
+    assert " <&0 &\n" in script
+
+
+def test_a_text_alone_is_the_author_s_own_to_warn():
+    """It may be a whole program of the shell."""
+    script = render_script(parse_jobspec({"job_name": "j", "command": "a; b"}), checkpoint=True)
+    assert "headnode_command" not in script

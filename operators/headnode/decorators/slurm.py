@@ -44,6 +44,9 @@ class SlurmDecoratedOperator(DecoratedOperator, SlurmJobOperator):
             if kwargs.pop(name, None):
                 problem = "is what the function is" if name != "start_from_trigger" else "is not for functions"
                 raise JobSpecError(name, f"{problem}, and can't be given (task {kwargs.get('task_id')!r})")
+        if kwargs.get("launch") is not None:
+            problem = "starts a program many times, and a function runs once; give a program to SlurmJobOperator"
+            raise JobSpecError("launch", f"{problem} (task {kwargs.get('task_id')!r})")
         check_function(python_callable)
         self.python = python if isinstance(python, str) else list(python)
         if not is_templated(self.python):
@@ -57,7 +60,8 @@ class SlurmDecoratedOperator(DecoratedOperator, SlurmJobOperator):
         digest = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in files.values())).hexdigest()
         self.command = ["/bin/sh", "-c", _RUN, f"{self.python_callable.__name__}-{digest}", *_words(self.python)]
         trigger = super()._trigger(context, adopt_owners, takes_arguments=takes_arguments)
-        trigger.files = {name: base64.b64encode(content).decode() for name, content in files.items()}
+        own = {name: base64.b64encode(content).decode() for name, content in files.items()}
+        trigger.files = {**(trigger.files or {}), **own}
         return trigger
 
 
@@ -86,7 +90,7 @@ def slurm_task(
     :param multiple_outputs: whether a returned dict becomes one XCom for each key
     :param python: the interpreter on the cluster (3.6 or newer), ``python3`` by default; or a list of words that start
         one: ``["apptainer", "exec", "tools.sif", "python3"]``
-    :param kwargs: everything that ``SlurmJobOperator`` takes but ``command``, ``script`` and ``start_from_trigger``;
+    :param kwargs: what ``SlurmJobOperator`` takes but ``command``, ``script``, ``launch`` and ``start_from_trigger``;
         ``setup="module load python"`` prepares the interpreter, modules of ``code=`` can be imported
 
     Raises:

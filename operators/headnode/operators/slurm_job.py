@@ -19,19 +19,22 @@ from headnode.hooks.deployment import configured_deployment_id, deployment_id
 from headnode.links.slurm_job import SlurmJobLink
 from headnode.operators.adoption import forget_owners, leave_job_to_next_try, owners_to_adopt
 from headnode.operators.dependencies import check_dependencies, parse_operator_dependencies
+from headnode.operators.site_fields import as_data, check_description, with_files
 from headnode.operators.start_from_trigger import refuse_what_would_be_lost
 from headnode.slurm.policy import ExcludeNode, FailurePolicy, MoreMemory, Resubmit
 from headnode.slurm.secrets import check_secret_env
 from headnode.slurm.time_limits import render_time_limit
 from headnode.slurm.visible import visible_block
-from headnode.templated import drop_templated, is_templated
+from headnode.templated import drop_templated, empty_as_none, is_templated
 from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
-from headnode.triggers.preparation import SPEC_FIELDS, describe_job, labels_of, prepare_trigger
+from headnode.triggers.preparation import SPEC_FIELDS, labels_of, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
 
 if TYPE_CHECKING:
     from headnode.hooks.code_archive import JobCode
+    from headnode.sites.environments.environment import Environment
+    from headnode.sites.launchers.launcher import Launcher
 
 
 class SlurmJobOperator(BaseOperator):
@@ -53,6 +56,12 @@ class SlurmJobOperator(BaseOperator):
     :param components: further components of a heterogeneous job, each a dict of resources (``partition`` to ``memory``
         above, and ``sbatch_options``); the fields above are component 0, in which the command runs. A component has
         the job's own partition, account, QOS and time limit where it gives none
+    :param site: the supercomputer, by its name in the catalogue (``headnode sites``): what the job asks for is checked
+        against what is known of it when the DAG is parsed, and its partition, GPUs and mandatory options are filled in;
+        with ``launch`` or ``environment`` the connection's own site by default
+    :param launch: how the command is started over the nodes: ``Torchrun(nodes=4)``, ``Mpi(...)``, ``RayCluster(...)``;
+        it decides tasks, CPUs and GPUs where the fields above don't
+    :param environment: what the command finds: ``Modules("pytorch") + VirtualEnv(...)``, ``Apptainer(...)``
     :param setup: shell lines before the command
     :param env: environment variables of the job
     :param secret_env: environment variables whose values are secret, each a reference to where Airflow keeps it:
@@ -106,6 +115,9 @@ class SlurmJobOperator(BaseOperator):
         memory: str | None = None,
         sbatch_options: Mapping[str, str | int | bool | None] | None = None,
         components: Sequence[Mapping[str, Any]] | None = None,
+        site: str | None = None,
+        launch: Launcher | Mapping[str, Any] | None = None,
+        environment: Environment | Sequence[Environment] | Mapping[str, Any] | None = None,
         setup: str | None = None,
         env: Mapping[str, str | int | float] | None = None,
         secret_env: Mapping[str, str] | None = None,
@@ -136,6 +148,9 @@ class SlurmJobOperator(BaseOperator):
         self.memory = memory
         self.sbatch_options = dict(sbatch_options) if sbatch_options else None
         self.components = [dict(each) for each in components] if components else None
+        self.site = site
+        self.launch = self._as_data("launch", launch)
+        self.environment = self._as_data("environment", environment)
         self.setup = setup
         self.env = dict(env) if env else None
         self.secret_env = dict(secret_env) if isinstance(secret_env, Mapping) else secret_env
@@ -190,7 +205,7 @@ class SlurmJobOperator(BaseOperator):
             self._policy = FailurePolicy(
                 on_out_of_memory=self.on_out_of_memory, on_timeout=self.on_timeout, on_node_fail=self.on_node_fail
             )
-            describe_job({**known, "job_name": known.get("job_name") or "rendered later"}, self._policy)
+            check_description(self, known, self._policy, templated)
             _check_max_pending(self.max_pending)
             if self.code is not None and not is_templated(self.code) and (dag := self._dag) is not None:
                 from headnode.hooks.code_archive import resolve_code_folder  # noqa: PLC0415 - see _prepare_code
@@ -200,10 +215,17 @@ class SlurmJobOperator(BaseOperator):
             raise _named(error, self.task_id) from error
         return templated
 
+    def _as_data(self, field: str, value: Any) -> Any:
+        try:
+            return as_data(field, value)
+        except JobSpecError as error:
+            raise _named(error, self.task_id) from error
+
     def _trigger(self, context: Context, adopt_owners: list[str], *, takes_arguments: bool = False) -> SlurmJobTrigger:
         code = self._prepare_code(context) if self.code else None
+        fields = empty_as_none({name: getattr(self, name) for name in SPEC_FIELDS}, self._templated)
         return prepare_trigger(
-            {name: getattr(self, name) for name in SPEC_FIELDS},
+            {**fields, "environment": with_files(fields["environment"], context["dag"].fileloc)},
             templated=self._templated,
             ti=context["ti"],
             settings=load_settings(self.slurm_conn_id),

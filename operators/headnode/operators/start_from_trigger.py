@@ -14,6 +14,7 @@ from airflow.sdk.definitions.xcom_arg import XComArg
 from jinja2 import Environment, TemplateSyntaxError, meta
 
 from headnode.errors import JobSpecError
+from headnode.operators.site_fields import reads_files
 
 _DEFAULT_POOL = "default_pool"
 
@@ -34,6 +35,8 @@ def _losses(task: BaseOperator, fields: Mapping[str, Any], code: str | None) -> 
     macros = set(getattr(dag, "user_defined_macros", None) or {})
     texts = [text for value in fields.values() for text in _texts(value)]
     yield code is not None, "code= is read beside the DAG file, which a triggerer does not have"
+    dag_file = dag.fileloc if dag is not None else None
+    yield reads_files(fields["environment"], dag_file), "environment= reads files, which a triggerer does not have"
     yield bool(task.outlets), "outlets would make no asset event"
     yield bool(task.on_success_callback or task.on_execute_callback), "success and execute callbacks would not run"
     yield bool(task._pre_execute_hook or task._post_execute_hook), "pre_execute and post_execute would not run"  # noqa: SLF001

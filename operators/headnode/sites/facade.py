@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +13,7 @@ from headnode.sites.environments import parse_environment
 from headnode.sites.environments.environment import Environment, Surroundings
 from headnode.sites.gpus import request_gpus, request_memory
 from headnode.sites.launchers import parse_launcher
+from headnode.sites.launchers.commands import check_launchable
 from headnode.sites.launchers.launcher import Launcher, Layout, Machine
 from headnode.sites.system import Partition, System
 from headnode.sites.templates import refuse_templates
@@ -23,7 +22,6 @@ from headnode.sites.templates import refuse_templates
 FACADE_FIELDS: Final = ("site", "launch", "environment")
 
 _COUNTED: Final = ("nodes", "ntasks_per_node", "cpus_per_task")
-_SHELL: Final = re.compile(r"[^\w\s./:=@%+,'\"-]|[\n\r]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +60,12 @@ def arrange(fields: Mapping[str, Any], catalogue: Catalogue, unknown: frozenset[
     lines, wrapper = _enter(environment, place, launcher)
     if wrapper and plain.get("script") is not None:
         raise JobSpecError("environment", "a container holds a command, and a script runs outside of it; give command=")
-    if launcher is not None or wrapper:
-        plain["command"] = _as_words(plain.get("command"))
     if launcher is not None:
         machine = machine_of(place, wrapper=wrapper, given=frozenset(plain.get("env") or ()))
         plain, starting = _launched(plain, launcher, machine, place)
         lines += starting
     elif wrapper:
+        check_launchable(plain.get("command") or "")
         plain["launch_prefix"] = wrapper
     own = plain.get("setup")
     plain["setup"] = "\n".join([*lines, *([own] if own else [])]) or None
@@ -182,19 +179,6 @@ def _described(fields: Mapping[str, Any], unknown: frozenset[str]) -> tuple[Laun
     elif environment is not None:
         refuse_templates(environment, "environment")
     return launcher, environment
-
-
-def _as_words(command: Any) -> Any:
-    """Return a text that is nothing but words as a list: only a list is warned of the end of its time.
-
-    Behind a launcher's own words the two are the same to a shell.
-    """
-    if not isinstance(command, str) or _SHELL.search(command):
-        return command
-    try:
-        return shlex.split(command) or command
-    except ValueError:  # a quote without its end, of which the shell says more
-        return command
 
 
 def _with_own_counts(launcher: Launcher, fields: Mapping[str, Any]) -> Launcher:

@@ -85,6 +85,14 @@ exit "$headnode_status"
 """
 
 
+def at_end(command: str) -> str:
+    """Return the line of a bash script by which ``command`` (shell text without a single quote) runs as it ends.
+
+    The script leaves its exit code after that, which is the one that it had before.
+    """
+    return f"""trap 'set -- "$?" "${{BASH_COMMAND:-exit}}"; {command} || :; headnode_mark_end "$1" "$2"' EXIT"""
+
+
 def render_directive(name: str, value: str | None) -> str:
     """Return one ``#SBATCH`` line, quoted as sbatch itself unquotes it (src/sbatch/opt.c, ``_get_argument``)."""
     if value is None:
@@ -133,9 +141,11 @@ def render_script(spec: JobSpec, *, checkpoint: bool = False, takes_arguments: b
 
 def _job_command(spec: JobSpec, *, checkpoint: bool, takes_arguments: bool) -> str:
     command, prefix = spec.command, f"{spec.launch_prefix} " if spec.launch_prefix else ""
-    if not isinstance(command, list):
-        return prefix + render_command(command)
-    text = prefix + render_command(command) + (' "$@"' if takes_arguments else "")
+    text = prefix + render_command(command)
+    if isinstance(command, list):
+        text += ' "$@"' if takes_arguments else ""
+    elif not prefix or "#" in str(command):
+        return text  # it may be many commands, or end in a comment; behind a prefix it is one
     return _FORWARDING.format(command=text, again=RUN_AGAIN).rstrip("\n") if checkpoint else text
 
 

@@ -16,6 +16,8 @@ from headnode.ssh.settings import ClusterSettings
 from headnode.templated import empty_as_none
 from headnode.triggers.slurm_job import SlurmJobTrigger
 
+#: Fields of a job that the catalogue of sites resolves before Slurm is asked.
+SITE_FIELDS: Final = ("site", "launch", "environment")
 SPEC_FIELDS: Final = (
     "job_name",
     "command",
@@ -35,6 +37,7 @@ SPEC_FIELDS: Final = (
     "memory",
     "sbatch_options",
     "components",
+    *SITE_FIELDS,
 )
 
 
@@ -49,12 +52,15 @@ def labels_of(ti: Any) -> Labels:
     )
 
 
-def describe_job(fields: Mapping[str, Any], policy: FailurePolicy) -> JobSpec:
+def describe_job(fields: Mapping[str, Any], policy: FailurePolicy, *, unknown: frozenset[str] = frozenset()) -> JobSpec:
     """Return the checked description of a job that is warned before its time is up, where its policy wants that.
 
+    ``unknown`` names the fields that are rendered later, when a DAG is only parsed.
+
     Raises:
-        JobSpecError: a field can't be right, or does not go with the policy.
+        JobSpecError: a field can't be right, asks for more than the site has, or does not go with the policy.
     """
+    fields = _arranged(fields, unknown)
     options = fields.get("sbatch_options")
     if policy.on_timeout is not None and policy.wants_checkpoint and isinstance(options or {}, Mapping):
         if "signal" in (options or {}):
@@ -85,7 +91,8 @@ def prepare_trigger(
 ) -> SlurmJobTrigger:
     """Return the trigger for the rendered ``fields``; ``templated`` names those that were templates.
 
-    ``takes_arguments`` is for the script of an array whose elements have words of their own.
+    ``takes_arguments`` is for the script of an array whose elements have words of their own. An environment that
+    reads local files has their content already.
 
     Raises:
         JobSpecError: a field can't be right.
@@ -94,8 +101,15 @@ def prepare_trigger(
     given["job_name"] = given.get("job_name") or f"{ti.dag_id}.{ti.task_id}"
     if settings.account and not given.get("account") and "account" not in (given.get("sbatch_options") or {}):
         given["account"] = settings.account
+    given, files = _with_site(given, settings)
     policy = policy or FailurePolicy()
-    spec = describe_job(given, policy)
+    try:
+        spec = describe_job(given, policy)
+    except JobSpecError as error:
+        if error.field != "site" or fields.get("site"):
+            raise
+        whose = f"it is the site of connection {settings.ssh.conn_id!r}, which site= of the task comes before"
+        raise JobSpecError("site", f"{error.problem} ({whose})") from error
     script = render_script(spec, checkpoint=policy.wants_checkpoint, takes_arguments=takes_arguments)
     return SlurmJobTrigger(
         slurm_conn_id=settings.ssh.conn_id,
@@ -104,7 +118,7 @@ def prepare_trigger(
         script=script,
         job_name=spec.job_name,
         script_sha256=hashlib.sha256(script.encode()).hexdigest(),
-        requested={**spec.requested(), **author_options(spec)},
+        requested={**spec.requested(), **author_options(spec), **_site_and_launcher(given)},
         deployment_id=deployment_id,
         code=base64.b64encode(code).decode() if code is not None else None,
         code_sha256=code_sha256,
@@ -118,4 +132,38 @@ def prepare_trigger(
         max_pending_seconds=max_pending_seconds,
         adopt_owners=list(adopt_owners),
         secret_env=spec.secret_env or None,
+        files={name: base64.b64encode(content).decode() for name, content in files.items()} or None,
     )
+
+
+def _with_site(given: dict[str, Any], settings: ClusterSettings) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the fields with the connection's site where they need one, and the files of their environment."""
+    if all(given.get(name) is None for name in ("launch", "environment")):
+        return given, {}
+    given = {**given, "site": given.get("site") or settings.site}
+    if given["environment"] is None:
+        return given, {}
+    from headnode.sites.environments import parse_environment  # noqa: PLC0415 - see _arranged
+
+    environment = parse_environment(given["environment"])
+    return {**given, "environment": environment}, environment.files()
+
+
+def _arranged(fields: Mapping[str, Any], unknown: frozenset[str]) -> dict[str, Any]:
+    """Return the fields that Slurm knows, arranged for the job's site where it names one."""
+    plain = {name: value for name, value in fields.items() if name not in SITE_FIELDS}
+    if all(fields.get(name) is None for name in SITE_FIELDS):
+        return plain
+    # Loaded where they are used: most jobs need no catalogue.
+    from headnode.sites.catalogue import Catalogue  # noqa: PLC0415
+    from headnode.sites.facade import arrange  # noqa: PLC0415
+
+    parse_jobspec(plain)  # what is arranged is of the right types
+    return arrange(fields, Catalogue(), unknown)
+
+
+def _site_and_launcher(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the record says of where a job runs and of how it is started."""
+    launch = fields.get("launch")
+    kind = launch.get("kind") if isinstance(launch, Mapping) else None
+    return {name: str(value) for name, value in (("site", fields.get("site")), ("launch", kind)) if value is not None}

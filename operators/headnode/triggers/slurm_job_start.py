@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -16,7 +17,7 @@ from headnode.slurm.policy import FailurePolicy
 from headnode.slurm.visible import visible_block
 from headnode.triggers.cancelling import begin
 from headnode.triggers.outcome import failure
-from headnode.triggers.preparation import SPEC_FIELDS, labels_of, prepare_trigger
+from headnode.triggers.preparation import SITE_FIELDS, SPEC_FIELDS, labels_of, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
 
 
@@ -120,12 +121,16 @@ class SlurmJobStartTrigger(BaseTrigger):
         )
 
     async def _prepared(self) -> SlurmJobTrigger:
-        settings = await aload_settings(self.slurm_conn_id)
-        return prepare_trigger(
+        return await self._job()
+
+    async def _job(self, *, takes_arguments: bool = False) -> SlurmJobTrigger:
+        """Return the trigger that runs the job; of ``takes_arguments`` see ``prepare_trigger``."""
+        prepare = partial(
+            prepare_trigger,
             {name: getattr(self, name) for name in SPEC_FIELDS},
             templated=frozenset(self.templated),
             ti=self.task_instance,
-            settings=settings,
+            settings=await aload_settings(self.slurm_conn_id),
             deployment_id=await adeployment_id(),
             ends_task=True,
             push_result=self.push_result,
@@ -133,4 +138,7 @@ class SlurmJobStartTrigger(BaseTrigger):
             depends_on=self.depends_on,
             policy=FailurePolicy.from_json(self.policy),
             max_pending_seconds=self.max_pending_seconds,
+            takes_arguments=takes_arguments,
         )
+        # What is known of sites is in files, which the loop that all triggers share must not wait for.
+        return await asyncio.to_thread(prepare) if any(getattr(self, name) for name in SITE_FIELDS) else prepare()
