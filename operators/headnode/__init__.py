@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headnode.operators.download import DownloadOperator
     from headnode.operators.slurm_array import SlurmArrayOperator
     from headnode.operators.slurm_job import SlurmJobOperator
+    from headnode.operators.tune import TuneOperator
     from headnode.operators.upload import UploadOperator
     from headnode.sensors.maintenance import NoMaintenanceSensor
     from headnode.sensors.partition import SlurmPartitionSensor
@@ -39,6 +40,7 @@ __all__ = [
     "SlurmJobSensor",
     "SlurmJobTrigger",
     "SlurmPartitionSensor",
+    "TuneOperator",
     "UploadOperator",
     "__version__",
     "slurm_task",
@@ -61,6 +63,7 @@ _HOMES: Final = {
     "SlurmJobSensor": "headnode.sensors.slurm_job",
     "SlurmJobTrigger": "headnode.triggers.slurm_job",
     "SlurmPartitionSensor": "headnode.sensors.partition",
+    "TuneOperator": "headnode.operators.tune",
     "UploadOperator": "headnode.operators.upload",
     "slurm_task": "headnode.decorators.slurm",
 }

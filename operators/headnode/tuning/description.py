@@ -62,13 +62,18 @@ def describe_study(fields: Mapping[str, Any]) -> dict[str, Any]:
     sampler = parse_sampler(fields["sampler"])
     grid = grid_points(sampler["space"]) if sampler["kind"] == "grid" else []
     trials = _trials(fields.get("trials"), grid)
+    workers = _count("workers", fields["workers"], MAX_WORKERS)
+    if workers > trials:
+        raise JobSpecError(
+            "workers", f"{workers} are more than the {trials} trials, so that some would have nothing to do"
+        )
     direction = fields["direction"]
     if direction not in ("maximize", "minimize"):
         raise JobSpecError("direction", f"{direction!r} must be 'maximize' or 'minimize'")
     return {
         "objective": parse_objective(fields["objective"]),
         "trials": trials,
-        "workers": _count("workers", fields["workers"], MAX_WORKERS),
+        "workers": workers,
         "maximize": direction == "maximize",
         "sampler": {name: value for name, value in sampler.items() if name != "space"},
         "pruner": parse_pruner(fields["pruner"]),
@@ -144,10 +149,17 @@ def _argument(field: str, kind: str, name: Any, value: Any, known: Mapping[str, 
     if wanted is bool and isinstance(value, bool):
         return value
     least = _LEAST.get(name, 0)
-    if wanted is int and isinstance(value, int) and not isinstance(value, bool) and value >= least:
-        return value
+    if wanted is int and _is_count(value, least):
+        return int(value)
     what = "True or False" if wanted is bool else f"a whole number from {least}"
     raise JobSpecError(field, f"{name}={value!r} of {kind!r} must be {what}")
+
+
+def _is_count(value: Any, least: int) -> bool:
+    try:
+        return int(whole_number(value)) >= least
+    except (TypeError, ValueError):
+        return False
 
 
 def _space(value: Any) -> dict[str, list[Any]]:

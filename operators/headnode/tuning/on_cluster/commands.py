@@ -60,7 +60,6 @@ def _work(study: Study, place: Place, session: str) -> int:
         raise SystemExit(f"session {session!r} was never begun in {place.shared}")
     owner = new_owner(number, int(os.environ.get("SLURM_PROCID", "0")))
     start_beating(claims.beat_path(owner), lost_seconds=study.lost_seconds)
-    _choose_gpus()
     # Only now, since the beats come from a fork, and Optuna's libraries start threads.
     from .study import open_study  # noqa: PLC0415
     from .worker import Worker, load_objective  # noqa: PLC0415
@@ -111,17 +110,6 @@ def _end(study: Study, place: Place, session: str, *, warned: bool) -> int:
         " above for what ended them (too little memory, a program that can't be started)\n"
     )
     return 1
-
-
-def _choose_gpus() -> None:
-    """Give this worker its share of the GPUs that all workers of the node see, where they all see the same."""
-    here = int(os.environ.get("HEADNODE_WORKERS_PER_NODE", "1"))
-    own = int(os.environ.get("SLURM_LOCALID", "0"))
-    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):
-        devices = [each for each in os.environ.get(name, "").split(",") if each]
-        share = len(devices) // here if here else 0
-        if here > 1 and share:
-            os.environ[name] = ",".join(devices[own * share : (own + 1) * share])
 
 
 def _no_optuna(error: ImportError) -> str:

@@ -211,7 +211,7 @@ def load_objective(name: str, code: Path) -> Callable[[Any], Any]:
         path = (code / where).resolve()
         if not path.is_file():
             there = ", ".join(sorted(each.name for each in code.iterdir())[:20])
-        raise ImportError(f"the code has no file {where!r}; it holds {there or 'nothing'}")
+            raise ImportError(f"the code has no file {where!r}; it holds {there or 'nothing'}")
         sys.path.insert(0, str(path.parent))
         module = importlib.import_module(path.stem)
         if Path(module.__file__ or "").resolve() != path:
