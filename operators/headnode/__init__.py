@@ -16,20 +16,44 @@ if TYPE_CHECKING:
     from headnode.operators.download import DownloadOperator
     from headnode.operators.slurm_array import SlurmArrayOperator
     from headnode.operators.slurm_job import SlurmJobOperator
+    from headnode.operators.train import TrainOperator
     from headnode.operators.tune import TuneOperator
     from headnode.operators.upload import UploadOperator
     from headnode.sensors.maintenance import NoMaintenanceSensor
     from headnode.sensors.partition import SlurmPartitionSensor
     from headnode.sensors.remote_path import RemotePathSensor
     from headnode.sensors.slurm_job import SlurmJobSensor
+    from headnode.sites.environments.apptainer import Apptainer
+    from headnode.sites.environments.commands import Commands
+    from headnode.sites.environments.conda import Conda
+    from headnode.sites.environments.modules import Modules
+    from headnode.sites.environments.virtual_env import VirtualEnv
+    from headnode.sites.launchers.deepspeed import DeepSpeed
+    from headnode.sites.launchers.mpi import DeepHyper, Heat, Horovod, Mpi
+    from headnode.sites.launchers.optuna import OptunaWorkers
+    from headnode.sites.launchers.ray import RayCluster, RayTune
+    from headnode.sites.launchers.tensorflow import TensorFlowMultiWorker
+    from headnode.sites.launchers.torchrun import Torchrun
     from headnode.slurm.policy import ExcludeNode, MoreMemory, Resubmit
     from headnode.triggers.slurm_job import SlurmJobTrigger
 
 __all__ = [
+    "Apptainer",
+    "Commands",
+    "Conda",
+    "DeepHyper",
+    "DeepSpeed",
     "DownloadOperator",
     "ExcludeNode",
+    "Heat",
+    "Horovod",
+    "Modules",
     "MoreMemory",
+    "Mpi",
     "NoMaintenanceSensor",
+    "OptunaWorkers",
+    "RayCluster",
+    "RayTune",
     "RemotePathEventTrigger",
     "RemotePathSensor",
     "Resubmit",
@@ -40,8 +64,12 @@ __all__ = [
     "SlurmJobSensor",
     "SlurmJobTrigger",
     "SlurmPartitionSensor",
+    "TensorFlowMultiWorker",
+    "Torchrun",
+    "TrainOperator",
     "TuneOperator",
     "UploadOperator",
+    "VirtualEnv",
     "__version__",
     "slurm_task",
 ]
@@ -49,10 +77,22 @@ __all__ = [
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
+    "Apptainer": "headnode.sites.environments.apptainer",
+    "Commands": "headnode.sites.environments.commands",
+    "Conda": "headnode.sites.environments.conda",
+    "DeepHyper": "headnode.sites.launchers.mpi",
+    "DeepSpeed": "headnode.sites.launchers.deepspeed",
     "DownloadOperator": "headnode.operators.download",
     "ExcludeNode": "headnode.slurm.policy",
+    "Heat": "headnode.sites.launchers.mpi",
+    "Horovod": "headnode.sites.launchers.mpi",
+    "Modules": "headnode.sites.environments.modules",
     "MoreMemory": "headnode.slurm.policy",
+    "Mpi": "headnode.sites.launchers.mpi",
     "NoMaintenanceSensor": "headnode.sensors.maintenance",
+    "OptunaWorkers": "headnode.sites.launchers.optuna",
+    "RayCluster": "headnode.sites.launchers.ray",
+    "RayTune": "headnode.sites.launchers.ray",
     "RemotePathEventTrigger": "headnode.assets.remote_path",
     "RemotePathSensor": "headnode.sensors.remote_path",
     "Resubmit": "headnode.slurm.policy",
@@ -63,8 +103,12 @@ _HOMES: Final = {
     "SlurmJobSensor": "headnode.sensors.slurm_job",
     "SlurmJobTrigger": "headnode.triggers.slurm_job",
     "SlurmPartitionSensor": "headnode.sensors.partition",
+    "TensorFlowMultiWorker": "headnode.sites.launchers.tensorflow",
+    "Torchrun": "headnode.sites.launchers.torchrun",
+    "TrainOperator": "headnode.operators.train",
     "TuneOperator": "headnode.operators.tune",
     "UploadOperator": "headnode.operators.upload",
+    "VirtualEnv": "headnode.sites.environments.virtual_env",
     "slurm_task": "headnode.decorators.slurm",
 }
 

@@ -141,16 +141,16 @@ _SETTINGS: dict[str, tuple[str, str, str]] = {
         "string",
         "~/sites:/shared/sites",
         (
-            "Folders with files of systems of your own, one NAME.yaml for each, with colons or commas between them. They "
-            "win over headnode's own systems of the same name."
+            "Folders with files of systems of your own, one NAME.yaml for each, with colons or commas between them. "
+            "They win over headnode's own systems of the same name."
         ),
     ),
     "deployment_id": (
         "string",
         "production",
         (
-            "Names this Airflow on clusters, so that two never meet: up to 64 letters, digits and dashes. Without it the "
-            "Airflow variable headnode_deployment_id, made at first use, does."
+            "Names this Airflow on clusters, so that two never meet: up to 64 letters, digits and dashes. Without it "
+            "the Airflow variable headnode_deployment_id, made at first use, does."
         ),
     ),
     "triggerers": ("integer", "2", "How many machines share the budget of logins of each host. 1 where empty."),
@@ -185,6 +185,7 @@ def get_provider_info() -> dict[str, Any]:
             "headnode.operators.download",
             "headnode.operators.slurm_array",
             "headnode.operators.slurm_job",
+            "headnode.operators.train",
             "headnode.operators.upload",
         ),
         "task-decorators": [{"class-name": "headnode.decorators.slurm.slurm_task", "name": "slurm"}],

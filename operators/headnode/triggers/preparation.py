@@ -155,11 +155,11 @@ def _arranged(fields: Mapping[str, Any], unknown: frozenset[str]) -> dict[str, A
     if all(fields.get(name) is None for name in SITE_FIELDS):
         return plain
     # Loaded where they are used: most jobs need no catalogue.
-    from headnode.sites.catalogue import Catalogue  # noqa: PLC0415
+    from headnode.hooks.site_catalogue import load_catalogue  # noqa: PLC0415
     from headnode.sites.facade import arrange  # noqa: PLC0415
 
     parse_jobspec(plain)  # what is arranged is of the right types
-    return arrange(fields, Catalogue(), unknown)
+    return arrange(fields, load_catalogue(), unknown)
 
 
 def _site_and_launcher(fields: Mapping[str, Any]) -> dict[str, str]:
