@@ -57,8 +57,8 @@ class Catalogue:
                 return system
             aliases += system.aliases
         problem = f"there is no system {name[:80]!r}{nearest(wanted, [*files, *aliases])}"
-        not_read = [f"not read, since it can't be right: {error.problem.splitlines()[0]}" for error in unreadable]
-        raise JobSpecError("site", "\n".join([problem, *not_read]))
+        not_read = [f"not read, since it can't be right: {error.problem}" for error in unreadable]
+        raise JobSpecError("site", "; ".join([problem, *not_read]))
 
     def _newest_first(self, unreadable: list[JobSpecError]) -> Iterator[System]:
         """Yield the systems, the user's first; of a file that can't be right, add the error to ``unreadable``."""

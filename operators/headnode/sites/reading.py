@@ -108,8 +108,8 @@ def _describe(path: Path, node: yaml.MappingNode, error: ValidationError) -> str
         named = ".".join(str(part) for part in place if part != "[key]")
         found.append((_line(node, place), f"{named}: {_problem(each)}"))
     found.sort()
-    told = [f"{path}, line {line}: {problem}" for line, problem in found[:_MOST_PROBLEMS]]
-    return "\n".join(told + ([f"and {len(found) - len(told)} more"] if len(found) > len(told) else []))
+    told = [f"line {line}: {problem}" for line, problem in found[:_MOST_PROBLEMS]]
+    return f"{path}, {'; '.join(told + ([f'and {len(found) - len(told)} more'] if len(found) > len(told) else []))}"
 
 
 def _problem(error: ErrorDetails) -> str:
