@@ -161,7 +161,7 @@ def _lines(system: System, software: str) -> list[str]:
 
 
 def _notes(system: System, lines: Mapping[str, Sequence[str]], merged: Merged) -> list[str]:
-    notes = [f"two versions of the same: {conflict}" for conflict in merged.conflicts]
+    notes = [f"{conflict}; the later line counts, or is refused" for conflict in merged.conflicts]
     told: dict[str, list[str]] = {}
     for name in lines:
         stack = system.stack(name)
