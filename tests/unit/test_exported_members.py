@@ -211,7 +211,7 @@ def test_stored_triggers_can_be_made_again(class_path):
             "SlurmArrayOperator",
             {"arguments": None, "array": None, "max_running": None, "element_retries": 0, "min_success_fraction": 1.0},
         ),
-        ("TrainOperator", {"launch": None, "nodes": None, "metric": "loss", "mode": "min", "env": None}),
+        ("TrainOperator", {"launch": None, "nodes": None, "metric": "loss", "mode": "min"}),
         ("SlurmJobSensor", {"job_id": None, "job_name": None, "wait_for_job": True}),
         ("SlurmPartitionSensor", {"partition": inspect.Parameter.empty, "free_nodes": None, "free_gpus": None}),
         ("RemotePathSensor", {"path": inspect.Parameter.empty, "non_empty": False, "stable_for": None}),

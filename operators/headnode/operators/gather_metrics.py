@@ -1,7 +1,8 @@
 """What runs on the cluster when a training ends: it makes the job's result of the metrics that it has printed.
 
 Plain Python, 3.6 or newer, with nothing beside the standard library. Metrics are JSON objects behind ``METRICS``
-anywhere in a line of the standard output, of all submissions of the try.
+anywhere in a line of the standard output, of all submissions of the try. ``metric.json`` beside this file says which of
+the numbers counts, and whether its ``min`` or ``max`` is best.
 """
 
 # ruff: noqa: UP006, UP035, UP045 - as Python 3.6 has it
@@ -24,7 +25,9 @@ Metrics = Dict[str, Any]
 
 def main() -> int:
     """Write the result, and say in a line what was best; return the exit code."""
-    directory, metric, mode = Path(os.environ["HEADNODE_DIRECTORY"]), os.environ["HEADNODE_METRIC"], sys.argv[1]
+    directory = Path(__file__).resolve().parent
+    wanted = json.loads((directory / "metric.json").read_text(encoding="utf-8"))
+    metric, mode = wanted["metric"], wanted["mode"]
     history = [each for log in logs(directory) for each in read_metrics(log)]
     best = best_of(history, metric, mode)
     path = Path(os.environ["HEADNODE_RESULT"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -18,7 +19,7 @@ from headnode.triggers.slurm_job import SlurmJobTrigger
 if TYPE_CHECKING:
     from headnode.sites.launchers.launcher import Launcher
 
-GATHERER_NAME: Final = "gather_metrics.py"
+GATHERER: Final = Path(__file__).with_name("gather_metrics.py")
 _GO_ON: Final = Resubmit(times=10)
 _MODE = Literal["min", "max"]
 
@@ -41,7 +42,7 @@ class TrainOperator(SlurmJobOperator):
     :param job: everything else that ``SlurmJobOperator`` takes, but ``script`` and ``start_from_trigger``
     """
 
-    custom_operator_name = "TrainOperator"
+    template_fields: Sequence[str] = (*SlurmJobOperator.template_fields, "metric")
 
     def __init__(
         self,
@@ -53,29 +54,28 @@ class TrainOperator(SlurmJobOperator):
         metric: str = "loss",
         mode: _MODE = "min",
         on_timeout: Resubmit | None = _GO_ON,
-        env: Mapping[str, str | int | float] | None = None,
         setup: str | None = None,
         **job: Any,
     ) -> None:
         _check(job, metric, mode)
-        gather = at_end(f'python3 -I "$HEADNODE_DIRECTORY/{GATHERER_NAME}" {mode}')
+        gather = at_end(f'python3 -I "$HEADNODE_DIRECTORY/{GATHERER.name}"')
+        self.metric = metric
+        self.mode = mode
         super().__init__(
             command=command,
             launch={"kind": "torchrun"} if launch is None else launch,
             nodes=nodes,
             gpus_per_node=gpus_per_node,
             on_timeout=on_timeout,
-            env={**(env or {}), "HEADNODE_METRIC": metric},
             setup=f"{setup}\n{gather}" if setup else gather,
             **job,
         )
-        self.metric = metric
-        self.mode = mode
 
     def _trigger(self, context: Context, adopt_owners: list[str], *, takes_arguments: bool = False) -> SlurmJobTrigger:
         trigger = super()._trigger(context, adopt_owners, takes_arguments=takes_arguments)
-        gatherer = Path(__file__).with_name(GATHERER_NAME).read_bytes()
-        trigger.files = {**(trigger.files or {}), GATHERER_NAME: base64.b64encode(gatherer).decode()}
+        wanted = json.dumps({"metric": self.metric, "mode": self.mode}).encode()
+        own = {GATHERER.name: GATHERER.read_bytes(), "metric.json": wanted}
+        trigger.files = (trigger.files or {}) | {name: base64.b64encode(each).decode() for name, each in own.items()}
         return trigger
 
 
