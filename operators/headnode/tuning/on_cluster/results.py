@@ -75,17 +75,20 @@ def fitting(result: dict[str, Any], *, maximize: bool, most_bytes: int = MAX_BYT
         return (not complete, sign * row["value"] if complete else 0.0)
 
     rows = [{**row, "intermediate_values": {}} for row in sorted(result["trials"], key=rank)]
+    cut |= {"failed": [], "left_out": _left_out(len(rows))}
     low, high = 0, len(rows)
     while low < high:
         middle = (low + high + 1) // 2
-        if _size({**cut, "trials": rows[:middle], "failed": []}) <= most_bytes:
+        if _size({**cut, "trials": rows[:middle]}) <= most_bytes:
             low = middle
         else:
             high = middle - 1
     kept = sorted(rows[:low], key=lambda row: int(row["number"]))
-    cut |= {"trials": kept, "failed": []}
-    cut["left_out"] = f"intermediate values and the {len(rows) - low} worst trials; trials_file has all"
-    return cut
+    return {**cut, "trials": kept, "left_out": _left_out(len(rows) - low)}
+
+
+def _left_out(trials: int) -> str:
+    return f"intermediate values, failed attempts and the {trials} worst trials; trials_file has all"
 
 
 def write_all(result: dict[str, Any], path: Path) -> None:
