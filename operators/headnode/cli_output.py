@@ -95,23 +95,16 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def write_new_file(path: Path, content: bytes, *, mode: int) -> None:
-    """Write a file that is not there yet, whole or not at all; ``mode`` is narrowed by the umask.
+def write_new_file(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet.
 
     Raises:
         OSError: it is there already, or can't be written.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    with path.open("xb") as file:
+        try:
             file.write(content)
-            os.fchmod(file.fileno(), mode & ~_umask())
-        os.link(name, path, follow_symlinks=False)  # unlike a rename, refuses to replace
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+            file.flush()
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise

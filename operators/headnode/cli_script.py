@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -35,8 +36,6 @@ _EXAMPLES = examples(
     "headnode script juwels-booster pytorch --nodes 4 --time 02:00:00 --account myproject -- train.py --epochs 90",
     "headnode script lumi mpi4py --account project_1 --environment venv:/project/me/venv --output job.sh -- solve.py",
 )
-
-# typer reads the signature; each option is one of sbatch's, by the same name.
 
 
 def script(
@@ -163,8 +162,8 @@ def _environment(kinds: list[str]) -> Environment | None:
 
 
 def _write(path: Path, content: bytes, *, force: bool) -> None:
-    if not path.exists():
-        write_new_file(path, content, mode=0o666)
+    if not os.path.lexists(path):
+        write_new_file(path, content)
     elif force:
         replace_file(path, content)
     else:
