@@ -14,6 +14,8 @@ from rich.text import Text
 
 from headnode.cli_modules import app as modules
 from headnode.cli_script import add_to as add_script
+from headnode.cli_site import app as site
+from headnode.cli_sites import app as sites
 from headnode.testing.cli import app as devcluster
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Run science on supercomputers from Apache Airflow.")
 app.add_typer(devcluster, name="devcluster")
 app.add_typer(modules, name="modules")
+app.add_typer(site, name="site")
+app.add_typer(sites, name="sites")
 add_script(app)
 
 _INTERRUPTED = 130

@@ -67,16 +67,38 @@ def ask_slurm(*, user: str, path: str | None) -> Procedure[Mapping[str, Told]]:
         "associations": limits.show_associations(user),
         "qos": limits.show_qos(),
     }
+    questions = {"config": scontrol_show_config(), **questions}
+    return (yield from ask_all(questions, purpose="asking Slurm", path=path, needed="config"))
+
+
+def ask_all(
+    questions: Mapping[str, list[str]],
+    *,
+    purpose: str,
+    each_seconds: int = _EACH_SECONDS,
+    path: str | None = None,
+    needed: str | None = None,
+) -> Procedure[Mapping[str, Told]]:
+    """Return what commands say, by the names that are given to them (small letters); all in one command over SSH.
+
+    Each has ``each_seconds``. ``path`` is a directory to look for them in before PATH. Without an answer to ``needed``
+    those after it are not asked.
+
+    Raises:
+        UnreadableAnswer: the answer was cut.
+    """
     lines = [
-        f"each={_EACH_SECONDS}",
+        f"each={each_seconds}",
         f"PATH={shlex.quote(path)}:$PATH" if path else "",
         _TELL.strip("\n"),
-        f"tell config {shlex.join(scontrol_show_config())} || return 0",
-        *(f"tell {name} {shlex.join(command)}" for name, command in questions.items()),
+        *(
+            f"tell {name} {shlex.join(command)}{' || return 0' if name == needed else ''}"
+            for name, command in questions.items()
+        ),
         "return 0",
     ]
-    timeout_seconds = (len(questions) + 1) * _EACH_SECONDS + 30.0
-    output = yield from ask(shell("\n".join(lines), purpose="asking Slurm", timeout_seconds=timeout_seconds))
+    timeout_seconds = len(questions) * each_seconds + 30.0
+    output = yield from ask(shell("\n".join(lines), purpose=purpose, timeout_seconds=timeout_seconds))
     return read_told(output.stdout)
 
 

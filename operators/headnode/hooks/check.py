@@ -65,6 +65,15 @@ def _unusable(conn_id: str, error: HeadnodeError) -> Finding:
     return wrong("Connection", str(error))
 
 
+def explain_error(conn_id: str, error: HeadnodeError) -> Finding:
+    """Return what a check of the connection would say where something else ended in ``error``."""
+    if isinstance(error, HostKeyRefused) and error.shown is not None:
+        return wrong("Host key", *describe(error))
+    if isinstance(error, ConnectionInvalid | HostKeyRefused):
+        return _unusable(conn_id, error)
+    return wrong("Login" if isinstance(error, TransportError) else "Answers", str(error))
+
+
 async def _check(settings: ClusterSettings, on_progress: Tell) -> list[Finding]:
     transport = transport_to(settings.ssh, forced=True)  # the one who asks wants to know now
     try:

@@ -115,3 +115,49 @@ def _count(text: str) -> int | None:
 
 def _names(text: str) -> tuple[str, ...]:
     return () if _limit(text) is None else tuple(filter(None, text.split(",")))
+
+
+_QOS_FIELDS: Final = ("Name", "MaxWall", "MaxTRES", "MaxJobsPU", "MaxSubmitPU")
+_NODES: Final = re.compile(r"(?:^|,)node=([0-9]{1,9})(?:,|$)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QosRecord:
+    """What a QOS lets one job (``max_time``, ``max_nodes``) and one user (``max_running_jobs``, ``max_jobs``) have."""
+
+    name: str
+    max_time: str | None = None
+    max_nodes: int | None = None
+    max_running_jobs: int | None = None
+    max_jobs: int | None = None
+
+
+def show_qos_records() -> list[str]:
+    """Ask slurmdbd for all QOSes with their limits for a job and a user."""
+    return ["sacctmgr", "--noheader", "--parsable2", "show", "qos", f"format={','.join(_QOS_FIELDS)}"]
+
+
+def parse_qos_records(stdout: str) -> dict[str, QosRecord]:
+    """Return the QOSes in sacctmgr's answer by their names.
+
+    Raises:
+        UnreadableAnswer: a line has not the asked form.
+    """
+    records = {}
+    for line in filter(str.strip, stdout.split("\n")):
+        fields = [each.strip() for each in line.split("|")]
+        if len(fields) != len(_QOS_FIELDS) or not fields[0]:
+            raise UnreadableAnswer(f"sacctmgr's line {line[:200]!r} has not the form that was asked for")
+        name, wall, tres, running, submitted = fields
+        nodes = _NODES.search(tres)
+        try:
+            records[name] = QosRecord(
+                name=name,
+                max_time=_limit(wall),
+                max_nodes=_count(nodes[1]) if nodes else None,
+                max_running_jobs=_count(running),
+                max_jobs=_count(submitted),
+            )
+        except ValueError as error:
+            raise UnreadableAnswer(f"sacctmgr's line {line[:200]!r} can't be read: {error}") from error
+    return records
