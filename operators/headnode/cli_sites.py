@@ -153,7 +153,8 @@ def _print_system(system: System, file: str) -> None:
     for block in blocks_of(system):
         _print_block(console, block)
     for each in system.notes:
-        console.print(Text(f"- {visible(each)}"))
+        text = Text(f"- {visible(each.text)} ")
+        console.print(text.append(", ".join(each.source), "cyan"))
     sources = Table(box=None, show_header=False, pad_edge=False, title="sources", title_justify="left")
     for name, source in system.sources.items():
         text = Text(visible(source.what))

@@ -32,7 +32,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def wrong(problem: str, *place: str) -> PydanticCustomError:
+def wrong(problem: str, *place: str | int) -> PydanticCustomError:
     """Return the error for a fact below the block that is checked, of which ``reading`` finds the line."""
     return PydanticCustomError("wrong_fact", "{problem}", {"problem": problem, "place": place})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from headnode.sites.facts import (
     Block,
@@ -198,6 +198,17 @@ class Paths(Sourced):
     fast_scratch: str | None = None
 
 
+class Note(Block):
+    """Something worth knowing that has no place of its own; a text alone is one without a source."""
+
+    text: str
+    source: SourceIds = ()
+
+
+def _note(value: object) -> object:
+    return {"text": value} if isinstance(value, str) else value
+
+
 class System(Block):
     """One system of the catalogue, as its file has it.
 
@@ -225,7 +236,7 @@ class System(Block):
     srun: Srun = Srun()
     internet: Internet = Internet()
     paths: Paths = Paths()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Annotated[Note, BeforeValidator(_note)], ...] = ()
 
     @model_validator(mode="after")
     def _names_own_sources(self) -> System:
@@ -233,11 +244,15 @@ class System(Block):
             where: list[tuple[tuple[str, ...], SourceIds]] = [(("source",), block.source)]
             where += [(("source_of", fact), ids) for fact, ids in block.source_of.items()]
             for keys, ids in where:
-                for name in ids:
-                    if name not in self.sources:
-                        problem = f"{name!r} is not among the sources of this file{nearest(name, self.sources)}"
-                        raise wrong(problem, *place.split(".", 1), *keys)
+                self._check_sources(ids, *place.split(".", 1), *keys)
+        for number, note in enumerate(self.notes):
+            self._check_sources(note.source, "notes", number, "source")
         return self
+
+    def _check_sources(self, ids: SourceIds, *place: str | int) -> None:
+        for name in ids:
+            if name not in self.sources:
+                raise wrong(f"{name!r} is not among the sources of this file{nearest(name, self.sources)}", *place)
 
     @model_validator(mode="after")
     def _names_own_partitions(self) -> System:
