@@ -1,0 +1,156 @@
+"""Virtual environments built by jobs: once, from wheels that were uploaded, without a network, whoever is killed."""
+
+import re
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from wheels import write_wheel
+
+from headnode.cluster.submission import SubmitRequest, submit
+from headnode.hooks.staging import Options
+from headnode.hooks.wheelhouse import stage_wheelhouses
+from headnode.sites.environments import Commands, VirtualEnv
+from headnode.sites.environments.environment import Surroundings
+from headnode.slurm.jobspec import parse_jobspec
+from headnode.slurm.script import render_script
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+OPTIONS = Options(token="tests000", first_retry_seconds=0.1)
+# The script runs once more from its begin, where there is no network, not even the machine's own.
+CUT_OFF = Commands('[ -n "${CUT_OFF:-}" ] || CUT_OFF=yes exec unshare --map-root-user --net bash -l "$0"')
+# An interpreter that waits in the middle of a build, until it is let go.
+SLOW_PYTHON = """#!/bin/sh
+"{python}" "$@" || exit
+if [ "$1 $2" = "-m venv" ]; then
+  touch "{folder}/began"
+  while [ ! -e "{folder}/go" ]; do sleep 0.1; done
+fi
+"""
+
+
+@pytest.fixture
+def environments(tmp_path):
+    """Return the folder on the cluster in which environments are."""
+    return tmp_path / "environments"
+
+
+@pytest.fixture
+def wheelhouse(tmp_path):
+    """Return a folder of wheels on the worker, of which one needs the other, with a lock file beside it."""
+    folder = tmp_path / "local" / "wheels"
+    write_wheel(folder, "alpha", code="NAME = 'alpha'\n")
+    write_wheel(folder, "beta", code="from alpha import NAME\n", requires=["alpha"])
+    (folder.parent / "jobs.lock").write_text("alpha==1.0\nbeta==1.0\n")
+    return folder
+
+
+@pytest.fixture
+def start(ask, new_place):
+    """Return a function that submits a job in an environment, and returns its directory."""
+
+    def run(environment, *command):
+        fields = {"job_name": "test", "command": list(command), "memory": "10M"}
+        spec = parse_jobspec({**fields, "setup": "\n".join(environment.lines(Surroundings()))})
+        request = SubmitRequest(place=new_place(), script=render_script(spec), files=environment.files())
+        submitted = ask(submit(request))
+        return submitted.job_id, Path(submitted.directory)
+
+    return run
+
+
+def wait_for(condition, what):
+    """Return the first true value, within bounds."""
+    deadline = time.monotonic() + 120
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+    return found
+
+
+def end_of(job):
+    """Wait for the job's end, and return its exit code, its output and its log of errors."""
+    _, directory = job
+    end = directory / "end"
+    wait_for(lambda: end.exists() and end.read_text(), f"the end of the job in {directory}")
+    return (
+        int(end.read_text().split()[0]),
+        (directory / "output.log").read_text(),
+        (directory / "error.log").read_text(),
+    )
+
+
+def builds_in(environments):
+    """Return the folders that were built in."""
+    return [each for each in environments.glob("venv-*/b.??????") if each.is_dir()]
+
+
+LOOK = """
+import importlib.util, socket, sys
+try:
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5).close()
+    print("a network")
+except OSError:
+    print("no network")
+if importlib.util.find_spec("beta"):
+    import beta
+    print(beta.NAME, beta.__file__)
+"""
+
+
+@pytest.fixture
+def uploaded(wheelhouse, environments, slurm_cluster, monkeypatch, caplog):
+    """Return an environment whose wheels were put on the cluster, twice: the second time they were there."""
+    caplog.set_level("INFO", logger="headnode")
+    connection = slurm_cluster.airflow_connection_json("slurm", work_directory=str(environments.parent))
+    monkeypatch.setenv("AIRFLOW_CONN_WHEELS", connection)
+    built = VirtualEnv("jobs.lock", wheelhouse="wheels").resolved(wheelhouse.parent)
+    for _ in range(2):
+        stage_wheelhouses(built, conn_id="wheels", options=OPTIONS)
+    assert [record.getMessage() for record in caplog.records].count(f"sending the wheelhouse {wheelhouse}") == 1
+    assert {each.name for each in (environments / built.wheels).iterdir()} == {x.name for x in wheelhouse.iterdir()}
+    return built
+
+
+def test_two_jobs_share_what_is_built_without_a_network(uploaded, environments, start, slurm_cluster):
+    """One builds, from the wheels that were uploaded, the other waits; both run in what was built, cut off."""
+    look = ("python3", "-c", LOOK, str(slurm_cluster.port))
+    jobs = [start(each, *look) for each in (CUT_OFF + uploaded, CUT_OFF + uploaded, Commands("true"))]
+    *ends, plain = (end_of(job) for job in jobs)
+    (build,) = builds_in(environments)
+    (packages,) = (build / "lib").glob("python3*/site-packages")
+    assert [(code, output) for code, output, _ in ends] == [(0, f"no network\nalpha {packages}/beta.py\n")] * 2, ends
+    assert plain[:2] == (0, "a network\n")
+    said = "".join(errors for _, _, errors in ends)
+    assert len(re.findall("headnode: building venv-", said)) == 1
+    assert len(re.findall(r"headnode: venv-.* was built in [0-9]+ s", said)) == 1
+
+
+def test_a_killed_build_is_finished_by_the_next(wheelhouse, environments, start, tmp_path):
+    """The next job takes away what the killed one left, and builds."""
+    python = tmp_path / "slow-python"
+    python.write_text(SLOW_PYTHON.format(python="/usr/bin/python3", folder=tmp_path))
+    python.chmod(0o755)
+    (environments / "wheels").mkdir(parents=True)
+    for each in wheelhouse.iterdir():
+        (environments / "wheels" / each.name).write_bytes(each.read_bytes())
+    built = VirtualEnv("jobs.lock", python=str(python)).resolved(wheelhouse.parent)
+    built = built.model_copy(update={"wheels": "wheels"})
+
+    killed = start(built, "true")
+    wait_for((tmp_path / "began").exists, "the build's begin")
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(word.endswith("/build_venv.sh") for word in words) and any(str(tmp_path) in word for word in words):
+            process.kill()
+    (left,) = builds_in(environments)
+    assert end_of(killed)[:2] == (1, "")
+    (tmp_path / "go").touch()
+
+    code, output, said = end_of(start(built, "python3", "-c", "import beta; print(beta.NAME)"))
+    assert (code, output) == (0, "alpha\n"), said
+    assert f"headnode: removing {left.name}, which was not finished" in said
+    (whole,) = builds_in(environments)
+    assert whole != left
