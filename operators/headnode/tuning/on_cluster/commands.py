@@ -36,12 +36,12 @@ def _begin(study: Study, place: Place, session: str) -> int:
         import optuna  # noqa: F401, PLC0415 - so that one sentence tells that it is missing
     except ImportError as error:
         return _leave(place.exception, type(error).__name__, _no_optuna(error), "")
-    from .study import attempts_of, make_sampler, open_study  # noqa: PLC0415 - Optuna is there
+    from .study import attempts_of, check, open_study  # noqa: PLC0415 - Optuna is there
     from .telling import Telling  # noqa: PLC0415
 
     try:
         place.shared.mkdir(parents=True, exist_ok=True)
-        make_sampler(study, 0, 1, {})
+        check(study)
         opened = open_study(study, place.journal)
     except Exception as error:  # noqa: BLE001 - Optuna's own words on an argument, or the file system's
         return _leave(place.exception, type(error).__name__, str(error), traceback.format_exc())

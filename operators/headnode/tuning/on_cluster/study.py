@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import inspect
 import os
+import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -64,6 +66,14 @@ def open_study(study: Study, journal: Path) -> Any:
         pruner=make_pruner(study.pruner),
         load_if_exists=True,
     )
+
+
+def check(study: Study) -> None:
+    """Try what every worker will need. Raises what Optuna says of the sampler's or the pruner's arguments."""
+    if study.sampler["kind"] == "cmaes" and importlib.util.find_spec("cmaes") is None:
+        raise ImportError(f"the sampler 'cmaes' needs the package cmaes, which {sys.executable} has not")
+    make_pruner(study.pruner)
+    make_sampler(study, 0, 1, {})
 
 
 def make_pruner(description: dict[str, Any]) -> Any:
