@@ -126,6 +126,8 @@ def _problem(error: ErrorDetails) -> str:
             return f"{given or 'a value of another kind'} is not allowed{_allowed(wrong, expected)}"
         case "missing":
             return "is missing"
+        case "string_pattern_mismatch":
+            return f"{given} does not match {error.get('ctx', {}).get('pattern')}"
     message = _MESSAGES.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     # What headnode says itself shows the value where it helps.
     return f"{message}, not {given}" if given and error["type"] not in ("value_error", "wrong_fact") else message
