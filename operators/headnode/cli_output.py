@@ -95,13 +95,13 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def write_new_file(path: Path, content: bytes) -> None:
-    """Write a file that is not there yet.
+def write_new_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file that is not there yet; ``mode`` is narrowed by the umask.
 
     Raises:
         OSError: it is there already, or can't be written.
     """
-    with path.open("xb") as file:
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:  # noqa: PTH123 - takes one
         try:
             file.write(content)
             file.flush()
