@@ -29,6 +29,8 @@ COVERED = {
         ),
         DIRECTIVE,
     ),
+    **dict.fromkeys(("site", "launch", "environment"), "test_sites: test_a_value_is_refused_or_is_a_word"),
+    "metric": "data, in a file of the job's directory",
     "command": WORD,
     "env": WORD,
     "script": AUTHOR,

@@ -7,18 +7,21 @@ a value stands unchecked; ``refuse_templates`` sees to it that none is ever used
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     SerializerFunctionWrapHandler,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
     model_serializer,
 )
 
 from headnode.errors import JobSpecError
+
+_LONGEST_SHOWN: Final = 300
 
 
 def is_template(value: Any) -> bool:
@@ -48,6 +51,27 @@ class Templated(BaseModel):
         return {**serialize(self), "kind": self.kind}
 
 
+T = TypeVar("T", bound=Templated)
+
+
+def described(field: str, value: Any, known: Mapping[str, type[T]], *, what: str, there_are: str) -> T:
+    """Return what ``value``, a dict, describes by its ``kind``, one of ``known``; ``what`` it is to be, in words.
+
+    Raises:
+        JobSpecError: there is no such kind, or a value of it can't be right.
+    """
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(kind, str) or kind not in known:
+        raise JobSpecError(field, f"{_short(repr(value))} is no {what}; there are {there_are}")
+    try:
+        return known[kind].model_validate({str(name): part for name, part in value.items()})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        problem = first["msg"].removeprefix("Value error, ")
+        place = ".".join(map(str, first["loc"]))
+        raise JobSpecError(field, _short(f"{place}: {problem}" if place else problem)) from error
+
+
 def refuse_templates(description: BaseModel, field: str) -> None:
     """Refuse a description in which a template is left, for its values were not checked.
 
@@ -62,8 +86,12 @@ def refuse_templates(description: BaseModel, field: str) -> None:
             for each in value:
                 refuse_templates(each, field)
         elif is_template(value):
-            raise JobSpecError(field, f"{name}: {value!r} holds a template that was not rendered")
+            raise JobSpecError(field, f"{name}: {_short(repr(value))} holds a template that was not rendered")
 
 
 def _is_template_text(value: Any) -> bool:
     return isinstance(value, str) and ("{{" in value or "{%" in value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

@@ -11,20 +11,20 @@ shell_words    paths with the site's variables as words of shell text
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import SerializeAsAny, field_validator, model_validator
 
-from headnode.errors import JobSpecError
 from headnode.sites.environments.apptainer import Apptainer
 from headnode.sites.environments.commands import Commands
 from headnode.sites.environments.conda import Conda
 from headnode.sites.environments.environment import Environment, Surroundings
 from headnode.sites.environments.modules import Modules
 from headnode.sites.environments.virtual_env import RESTORE_PYTHON_PATH, VirtualEnv
+from headnode.sites.templates import described
 
 
 class Environments(Environment):
@@ -52,9 +52,13 @@ class Environments(Environment):
             )
         return self
 
-    def resolved(self, base: Path | None) -> Environments:
+    def resolved(self, base: Path | None, *, on_worker: bool = True) -> Environments:
         """Return each with the content of its files."""
-        return Environments(environments=tuple(each.resolved(base) for each in self.environments))
+        return Environments(environments=tuple(each.resolved(base, on_worker=on_worker) for each in self.environments))
+
+    def wheelhouses(self) -> dict[str, str]:
+        """Return the wheelhouses of all."""
+        return {name: folder for each in self.environments for name, folder in each.wheelhouses().items()}
 
     def files(self) -> dict[str, bytes]:
         """Return the files of all."""
@@ -103,12 +107,5 @@ def parse_environment(value: Any) -> Environment:
     """
     if isinstance(value, Environment):
         return value
-    if not isinstance(value, Mapping) or value.get("kind") not in ENVIRONMENTS:
-        known = ", ".join(each.__name__ for each in ENVIRONMENTS.values() if each is not Environments)
-        raise JobSpecError("environment", f"{value!r} is no environment; there are {known}")
-    try:
-        return ENVIRONMENTS[value["kind"]].model_validate(dict(value))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise JobSpecError("environment", f"{place}: {first['msg'].removeprefix('Value error, ')}") from error
+    names = ", ".join(each.__name__ for each in ENVIRONMENTS.values() if each is not Environments)
+    return described("environment", value, ENVIRONMENTS, what="environment", there_are=names)

@@ -55,7 +55,7 @@ class Modules(Environment):
 
     kind: Literal["modules"] = "modules"
 
-    software: str | None = None
+    software: Annotated[str, Field(max_length=100)] | None = None
     commands: tuple[ModuleCommand, ...] = ()
     purge: bool = False
 

@@ -15,10 +15,7 @@ python        one plain process
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from typing import Any, Final
-
-from pydantic import ValidationError
 
 from headnode.errors import JobSpecError
 from headnode.sites.launchers.deepspeed import DeepSpeed
@@ -30,6 +27,7 @@ from headnode.sites.launchers.ray import RayCluster, RayTune
 from headnode.sites.launchers.tensorflow import TensorFlowMultiWorker
 from headnode.sites.launchers.torchrun import Torchrun
 from headnode.sites.system import SOFTWARE
+from headnode.sites.templates import described
 
 __all__ = [
     "LAUNCHERS",
@@ -109,14 +107,5 @@ def parse_launcher(value: Any) -> Launcher:
     """
     if isinstance(value, Launcher):
         return value
-    kind = value.get("kind") if isinstance(value, Mapping) else None
-    if not isinstance(value, Mapping) or not isinstance(kind, str) or kind not in LAUNCHERS:
-        known = ", ".join(each.__name__ for each in LAUNCHERS.values())
-        raise JobSpecError("launch", f"{value!r} is no launcher; there are {known}")
-    try:
-        return LAUNCHERS[kind].model_validate(dict(value))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        problem = first["msg"].removeprefix("Value error, ")
-        raise JobSpecError("launch", f"{place}: {problem}" if place else problem) from error
+    names = ", ".join(each.__name__ for each in LAUNCHERS.values())
+    return described("launch", value, LAUNCHERS, what="launcher", there_are=names)
