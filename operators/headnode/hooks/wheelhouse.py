@@ -11,7 +11,6 @@ from headnode.errors import HeadnodeError
 from headnode.hooks.slurm import SlurmHook
 from headnode.hooks.staging import Options, upload
 from headnode.sites.environments.environment import Environment
-from headnode.sites.environments.virtual_env import VirtualEnv
 
 #: Below a connection's work directory: where environments are built, and where their wheelhouses are.
 FOLDER = "environments"
@@ -25,11 +24,7 @@ def stage_wheelhouses(environment: Environment, *, conn_id: str, options: Option
     Raises:
         HeadnodeError: one could not be put there.
     """
-    wanted = {
-        part.wheels: part.wheelhouse
-        for part in environment.parts()
-        if isinstance(part, VirtualEnv) and part.wheels is not None and part.wheelhouse is not None
-    }
+    wanted = environment.wheelhouses()
     if not wanted:
         return
     hook = SlurmHook(conn_id)

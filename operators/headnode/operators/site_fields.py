@@ -55,7 +55,7 @@ def check_description(
     if fields.get("site") is None and not (task.launch is None and task.environment is None):
         unknown |= {"site"}  # the connection may say which it is
     if fields.get("environment") is not None and (dag := task._dag) is not None:  # noqa: SLF001 - `dag` raises
-        fields["environment"] = with_files(fields["environment"], dag.fileloc)
+        fields["environment"] = with_files(fields["environment"], dag.fileloc, on_worker=False)
     elif fields.get("environment") is not None:
         unknown |= {"environment"}  # where its files are is not known yet
     # What stands beside a template can be read at once.
@@ -76,10 +76,10 @@ def reads_files(environment: Any, dag_file: str | None) -> bool:
         return False
     from headnode.sites.environments import parse_environment  # noqa: PLC0415
 
-    return parse_environment(environment) != with_files(environment, dag_file)
+    return parse_environment(environment) != with_files(environment, dag_file, on_worker=False)
 
 
-def with_files(environment: Any, dag_file: str | None) -> Environment | None:
+def with_files(environment: Any, dag_file: str | None, *, on_worker: bool = True) -> Environment | None:
     """Return the environment with the content of the files that it names, which are beside the DAG's file.
 
     Raises:
@@ -89,4 +89,4 @@ def with_files(environment: Any, dag_file: str | None) -> Environment | None:
         return None
     from headnode.sites.environments import parse_environment  # noqa: PLC0415
 
-    return parse_environment(environment).resolved(Path(dag_file).parent if dag_file else None)
+    return parse_environment(environment).resolved(Path(dag_file).parent if dag_file else None, on_worker=on_worker)

@@ -224,8 +224,11 @@ class SlurmJobOperator(BaseOperator):
     def _trigger(self, context: Context, adopt_owners: list[str], *, takes_arguments: bool = False) -> SlurmJobTrigger:
         code = self._prepare_code(context) if self.code else None
         fields = empty_as_none({name: getattr(self, name) for name in SPEC_FIELDS}, self._templated)
+        environment = with_files(fields["environment"], context["dag"].fileloc)
+        if environment is not None and environment.wheelhouses():
+            self._stage_wheelhouses(context, environment)
         return prepare_trigger(
-            {**fields, "environment": with_files(fields["environment"], context["dag"].fileloc)},
+            {**fields, "environment": environment},
             templated=self._templated,
             ti=context["ti"],
             settings=load_settings(self.slurm_conn_id),
@@ -255,6 +258,14 @@ class SlurmJobOperator(BaseOperator):
             deployment_id=deployment_id(),
             options=options_for(context, self, stop=Stop(), delete=True),
         )
+
+    def _stage_wheelhouses(self, context: Context, environment: Environment) -> None:
+        from headnode.hooks.transfer import Stop  # noqa: PLC0415 - see _prepare_code
+        from headnode.hooks.wheelhouse import stage_wheelhouses  # noqa: PLC0415
+        from headnode.operators.staging import options_for  # noqa: PLC0415
+
+        options = options_for(context, self, stop=Stop(), delete=True)
+        stage_wheelhouses(environment, conn_id=self.slurm_conn_id, options=options)
 
     @property
     def _max_pending_seconds(self) -> float | None:

@@ -33,8 +33,10 @@ class Environment(Templated):
     What is in local files is read once, by ``resolved``; all else are functions of what is given, without I/O.
     """
 
-    def resolved(self, base: Path | None) -> Environment:  # noqa: ARG002 - what has files uses it
+    def resolved(self, base: Path | None, *, on_worker: bool = True) -> Environment:  # noqa: ARG002 - what has files uses it
         """Return it with the content of the local files that it names; a relative path is beside ``base``, a folder.
+
+        Without ``on_worker`` large files, which need not be where DAGs are parsed, are not looked for.
 
         Raises:
             JobSpecError: a file is not there, or is not what it must be.
@@ -43,6 +45,13 @@ class Environment(Templated):
 
     def files(self) -> dict[str, bytes]:
         """Return what travels with the job into ``$HEADNODE_DIRECTORY``, by plain names. It must be resolved."""
+        return {}
+
+    def wheelhouses(self) -> dict[str, str]:
+        """Return the local folders that must be on the cluster, by their names there, before the job is submitted.
+
+        They belong into ``environments`` in the connection's work directory.
+        """
         return {}
 
     def lines(self, surroundings: Surroundings) -> list[str]:

@@ -64,16 +64,20 @@ class VirtualEnv(Environment):
     def __init__(self, requirements: str | None = None, **fields: object) -> None:
         super().__init__(**({"requirements": requirements} if requirements is not None else {}), **fields)
 
-    def resolved(self, base: Path | None) -> VirtualEnv:
+    def resolved(self, base: Path | None, *, on_worker: bool = True) -> VirtualEnv:
         """Return it with the lock file's text and the wheelhouse's digest in it."""
         if self.lock is not None:
             return self
         lock = _read_lock(_local(self.requirements, base))
-        if self.wheelhouse is None:
+        if self.wheelhouse is None or not on_worker:
             return self.model_copy(update={"lock": lock})
         wheelhouse = _local(self.wheelhouse, base)
         wheels = f"wheels-{_digest(_wheels_in(wheelhouse))}"
         return self.model_copy(update={"lock": lock, "wheelhouse": str(wheelhouse), "wheels": wheels})
+
+    def wheelhouses(self) -> dict[str, str]:
+        """Return its wheelhouse."""
+        return {self.wheels: self.wheelhouse} if self.wheels is not None and self.wheelhouse is not None else {}
 
     def files(self) -> dict[str, bytes]:
         """Return the lock file and the script that builds."""
