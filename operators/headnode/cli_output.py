@@ -101,7 +101,7 @@ def write_new_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     Raises:
         OSError: it is there already, or can't be written.
     """
-    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:  # noqa: PTH123 - takes one
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         try:
             file.write(content)
             file.flush()
