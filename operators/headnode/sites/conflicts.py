@@ -137,7 +137,7 @@ class _Check:
         if self.partition.exact_cpus_per_gpu and ratio and self.gpus and tasks * each != self.gpus * ratio:
             self._refuse(
                 field,
-                f"{asked} for {_gpus_text(self.gpus)}, where {self._where} wants exactly {ratio} for each GPU,"
+                f"{tasks * each} CPUs for {_gpus_text(self.gpus)}, where {self._where} wants exactly {ratio} for each,"
                 f" {self.gpus * ratio} here",
                 "cpus_per_gpu",
             )
