@@ -52,8 +52,8 @@ REFUSED = [
     (
         ("juwels-booster", "booster", {"cpus_per_task": 97}),
         (
-            "cpus_per_task: 97 CPUs on a node, where jobs in partition 'booster' of juwels-booster may use 48 cores with "
-            f"2 threads each: {LAMEC}"
+            "cpus_per_task: 97 CPUs on a node, where jobs in partition 'booster' of juwels-booster may use 48 cores "
+            f"with 2 threads each: {LAMEC}"
         ),
     ),
     (

@@ -15,11 +15,12 @@ _OF_EACH_BLOCK: Final = frozenset(Sourced.model_fields)
 # What is not there where nothing is special; that it is not given is no gap.
 _IF_ANY: Final = frozenset(
     """
-    account_format binds clusters constraint environment exact_cpus_per_gpu features host_suffix is_partition jump_hosts
-    max_time_from_nodes min_nodes modules partitions proxy qos same_as sbatch_options transfer_hosts type
+    account_format binds clusters constraint cpus_per_gpu environment exact_cpus_per_gpu features host_suffix
+    is_partition jump_hosts max_time_from_nodes min_nodes modules partitions proxy qos same_as sbatch_options
+    transfer_hosts type
     """.split()  # noqa: SIM905 - a list of words is easier to read
 )
-_OF_GPUS: Final = frozenset({"gpu", "gpu_vendor", "gpu_memory_gb", "cpus_per_gpu"})
+_OF_GPUS: Final = frozenset({"gpu", "gpu_vendor", "gpu_memory_gb"})
 
 
 @dataclass(frozen=True, kw_only=True)
