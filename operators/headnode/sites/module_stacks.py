@@ -134,7 +134,9 @@ def _check(
     except JobSpecError as error:
         raise ModulesBlockError(block.line, error.problem) from error
     updated = update_block(renamed, stacks.lines, former=_former_lines(block, former))
-    return Checked(line=block.line, before=block, after=updated.block, notes=(*stacks.notes, *updated.notes))
+    # What there is to say of modules is said where they change.
+    notes = updated.notes if updated.block == block else (*stacks.notes, *updated.notes)
+    return Checked(line=block.line, before=block, after=updated.block, notes=notes)
 
 
 def _former(block: ModulesBlock, catalogue: Catalogue, *, may_be_unknown: bool) -> System | None:
