@@ -20,7 +20,7 @@ from headnode.cluster import elements, logs, queries, submission_step
 from headnode.cluster.staging import manifest
 from headnode.errors import HeadnodeError, HostKeyRefused, JobFailed, JobSpecError, TransferRefused, UnreadableAnswer
 from headnode.operators.dependencies import parse_operator_dependencies
-from headnode.sites import modules_block
+from headnode.sites import login_shell, modules_block, verdicts
 from headnode.sites.modules_block import ModulesBlockError
 from headnode.slurm import (
     accounting,
@@ -125,6 +125,14 @@ PARSERS = {
     "parse_partition_records": Parser(partitions.parse_partition_records, UNREADABLE, said.PARTITIONS),
     "parse_hardware": Parser(hardware.parse_hardware, UNREADABLE, said.HARDWARE),
     "parse_node_records": Parser(hardware.parse_node_records, UNREADABLE, said.NODE_RECORDS),
+    "parse_qos_records": Parser(partitions.parse_qos_records, UNREADABLE, "part|12:00:00|node=2,cpu=9|5|10\n"),
+    "parse_login_shell": Parser(
+        login_shell.parse_login_shell,
+        UNREADABLE,
+        "headnode:shell user me\nheadnode:shell HOME /home/me\nheadnode:shell runtime apptainer\n"
+        "headnode:shell https_proxy http://me:secret@proxy\nheadnode:shell internet no\nheadnode:shell end\n",
+    ),
+    "parse_stacks": Parser(verdicts.parse_stacks, UNREADABLE, f"headnode:stack 0 1 {said.encoded('ERROR: none')}\n"),
     "parse_modules": Parser(module_names.parse_modules, UNREADABLE, said.MODULES),
     "expand_elements": Parser(arrays.expand_elements, (), "0-9%4"),
     "parse_array": Parser(array_elements.parse_array, (JobSpecError,), "0-999:2%50"),

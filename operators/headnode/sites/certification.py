@@ -129,7 +129,8 @@ def _launcher_trial(kind: str, system: System, catalogue: Catalogue, wanted: Wan
     entered: Environment = Commands("\n".join(_look_for(kind)))
     environment = Modules(launcher.software) + entered if stack is not None else entered
     hello = _RAY_HELLO if kind.startswith("ray") else _SAY_HELLO
-    asked = _asked(system, wanted, wanted.partition)
+    partition = _partition_of(system, launcher.software, stack, wanted) if stack is not None else wanted.partition
+    asked = _asked(system, wanted, partition)
     fields = arrange(asked | {"launch": launcher, "environment": environment, "command": hello}, catalogue)
     prefix = fields.pop("launch_prefix", None)
     if prefix:
@@ -143,7 +144,7 @@ def _launcher_trial(kind: str, system: System, catalogue: Catalogue, wanted: Wan
 
 def _launcher(kind: str, wanted: Wanted) -> Launcher:
     given: dict[str, Any] = {"nodes": 1 if kind == "python" else wanted.nodes}
-    if kind == "mpi":
+    if kind in ("mpi", "deephyper"):
         given["ranks_per_node"] = 2  # else one for each core
     if wanted.gpus_per_node is not None and LAUNCHERS[kind].wants_gpus:
         given["gpus_per_node"] = wanted.gpus_per_node

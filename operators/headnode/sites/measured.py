@@ -64,7 +64,7 @@ def describe_site(
         _srun(answers),
         _internet(answers),
         _paths(answers),
-        Fact("notes", _notes(answers)),
+        Fact("notes", [{"text": text, "source": SOURCE} for text in _notes(answers)]),
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def _render(block: Sequence[Fact], indent: str) -> list[str]:
         key = f"{indent}{_flow(fact.name)}:"
         if _is_block(fact.value) and fact.value:
             lines += [*_comment(fact.comment, indent), key, *_render(fact.value, indent + "  ")]
-        elif isinstance(fact.value, list) and any(isinstance(each, str) and " " in each for each in fact.value):
+        elif isinstance(fact.value, list) and any(isinstance(each, dict) for each in fact.value):
             lines += [*_comment(fact.comment, indent), key, *(f"{indent}  - {_flow(each)}" for each in fact.value)]
         else:
             lines += _with_comment(f"{key} {_flow({} if _is_block(fact.value) else fact.value)}", fact.comment, indent)

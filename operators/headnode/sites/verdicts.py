@@ -108,17 +108,19 @@ def judge(trial: Trial, *, stdout: str, stderr: str, failure: str | None, job_id
         detail = f"python3 finds no {needed[0]}{after}"
         return trial.results(Verdict.NOT_THERE, detail, job_id=job_id)
     hellos = _HELLO.findall(stdout)
+    came = f"{_counted(len(hellos), 'process', 'processes')} on {_counted(len({*hellos}), 'node', 'nodes')} said hello"
     if failure or len({*hellos}) != trial.nodes or len(hellos) % trial.tasks:
         entered = re.search(rf"^{ENTERED}$", stdout, re.MULTILINE) is not None
-        said = f"{len(hellos)} hellos came from {len({*hellos})} nodes, where {trial.nodes} nodes were asked for"
-        why = failure or f"it ended well, but {said}"
-        detail = why if entered else f"its modules do not load: {why}" if trial.has_stack else why
+        why = failure or f"it ended well, but {came}, where {trial.tasks} on {trial.nodes} were asked for"
+        detail = why if entered or not trial.has_stack else f"its modules do not load: {why}"
         return trial.results(Verdict.FAILED, detail, job_id=job_id, log=log)
     without = f"; python3 finds no {', '.join(absent)}{after}" if absent else ""
-    nodes = "1 node" if trial.nodes == 1 else f"{trial.nodes} nodes"
-    processes = "1 process" if len(hellos) == 1 else f"{len(hellos)} processes"
-    what = f"Ray ran on {nodes}" if trial.title.startswith("ray") else f"{processes} on {nodes} said hello"
+    what = f"Ray ran on {_counted(trial.nodes, 'node', 'nodes')}" if trial.title.startswith("ray") else came
     return trial.results(Verdict.PASSED, what + without, job_id=job_id)
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _judge_stacks(trial: Trial, stdout: str, failure: str | None, *, job_id: str, log: tuple[str, ...]) -> list[Result]:
