@@ -99,5 +99,8 @@ lint: packages $(VENV)/.tested  ## style, types, the layers, insecure code and v
 bench: packages $(VENV)/.installed  ## measure, side by side with what it is compared to
 	$(VENV)/bin/python -m bench $(BENCH)
 
+bench-tuning: packages $(VENV)/.installed $(JOBS_VENV)/.installed  ## measure a hyperparameter search by 1, 2 and 4 workers
+	$(VENV)/bin/python -m bench.tuning $(BENCH)
+
 clean:  ## remove what was built here
 	rm -rf $(VENV) $(JOBS_VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from headnode.tuning.packing import study_files
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs/tuning.md"
 OBJECTIVES = """
 import json, os, time
 from pathlib import Path
@@ -255,6 +258,39 @@ def test_a_worker_of_an_earlier_session_leaves_the_study_alone(job):
     assert finish(job, workers, "1.1.1") == 0
     assert len(job.events("end")) == 1
     assert job.events("end")[0]["pid"] == workers[0].pid
+
+
+def test_a_worker_that_was_silent_wakes_up_too_late(job):
+    """Another one has gone on with its trial: its own result is not taken, and it ends in peace."""
+    job = job(objective="tune.py:slow", trials=2, workers=2)
+    workers = job.begin("1.0.1")
+    job.until(lambda: len(job.events("start")) == 2)
+    silent, other = workers
+    (beats,) = Path(f"/proc/{silent.pid}/task/{silent.pid}/children").read_text().split()
+    silent.send_signal(signal.SIGSTOP)
+    os.kill(int(beats), signal.SIGKILL)
+    (job.folder / "go").touch()
+    assert other.wait(60) == 0
+    assert job.run("end", "1.0.1", "0") == 0
+    result = job.result()
+    silent.send_signal(signal.SIGCONT)
+    assert silent.wait(60) == 0
+    assert Counter(event["trial"] for event in job.events("end")) == {1: 1, 2: 1}
+    assert job.run("end", "1.0.1", "0") == 0
+    assert job.result() == result
+
+
+def test_the_example_of_the_documentation(job):
+    """The text's own file is what runs."""
+    _, example = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    pruner = {"kind": "asha", "min_resource": 5, "reduction_factor": 3}
+    job = job(objective="tune.py:objective", trials=8, workers=2, sampler={"kind": "tpe"}, pruner=pruner)
+    (job.folder / "code/tune.py").write_text(example)
+    assert finish(job, job.begin("1.0.1")) == 0
+    result = job.result()
+    assert result["best"]["value"] > 0.8
+    assert result["counts"]["pruned"] > 0
+    assert max(map(int, result["best"]["intermediate_values"])) == 59
 
 
 def test_a_trial_that_kills_its_workers_is_given_up(job):

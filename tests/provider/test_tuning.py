@@ -130,7 +130,7 @@ def test_an_objective_that_raises_ends_the_study(study):
     """With its exception, after three trials."""
     log = study[0].log("raising")
     error = log[log.index("JobFailed: ") :]
-    assert "ValueError: no use for 1; 3 trials in a row failed" in error
+    assert "ValueError: no use for 1; 3 trials in a row failed" in error, log
     assert 'raise ValueError(f"no use for {trial' in error
     assert "trial 1 of 6: failed, ValueError: no use for 1 (n=1) - no best yet" in log
 

@@ -147,6 +147,7 @@ def test_a_result_is_strict_json_and_tells_of_interruptions():
             "state": "complete",
             "value": "inf",
             "params": {"x": 0},
+            "began": 10.0,
             "seconds": 2.5,
             "worker": "",
             "intermediate_values": {"2": 0.5, "10": 0.7},

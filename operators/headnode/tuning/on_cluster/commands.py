@@ -98,7 +98,7 @@ def _end(study: Study, place: Place, session: str, *, warned: bool) -> int:
     if len(row) >= min(study.max_failures, study.trials):
         last = opened.get_trials(deepcopy=False)[row[-1].number].user_attrs.get("headnode_traceback", "")
         kind, _, message = (row[-1].failure or "").partition(": ")
-        return _leave(place.exception, kind, f"{message}; {Telling(study).gives_up(attempts)}", last)
+        return _leave(place.exception, kind, f"{message}; {Telling(study).gives_up(attempts)}", last, aloud=False)
     if warned:
         say(f"the job is warned of its end with {len(over)} of {study.trials} trials over, and asks to be run again")
         return RUN_AGAIN
@@ -120,11 +120,12 @@ def _no_optuna(error: ImportError) -> str:
     )
 
 
-def _leave(path: Path, kind: str, message: str, trace: str) -> int:
+def _leave(path: Path, kind: str, message: str, trace: str, *, aloud: bool = True) -> int:
     """Leave an exception for Airflow, whole or not at all."""
     told: dict[str, Any] = {"type": kind, "message": message[:2000], "traceback": trace[-12000:]}
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     new.write_text(json.dumps(told), encoding="utf-8")
     new.replace(path)
-    sys.stderr.write(f"{trace or message}\n")
+    if aloud:
+        sys.stderr.write(f"{trace or message}\n")
     return RAISED

@@ -35,12 +35,13 @@ def describe(study: Study, attempts: Iterable[Attempt]) -> dict[str, Any]:
 
 def _row(attempt: Attempt, attempts: Iterable[Attempt]) -> dict[str, Any]:
     parts = [each for each in attempts if each.slot == attempt.slot and each.attempt <= attempt.attempt]
-    # Of a part that was left it is known when it began, and what was done between is known to nobody.
+    # ``began`` and ``seconds`` are those of the last part: when a worker that was killed had stopped nobody knows.
     row = {
         "number": attempt.slot + 1,
         "state": attempt.state.value,
         "value": _plain(attempt.value),
         "params": {name: _plain(value) for name, value in attempt.params.items()},
+        "began": round(attempt.began, 3),
         "seconds": round(attempt.ended - attempt.began, 3) if attempt.ended is not None else None,
         "worker": attempt.worker,
         "intermediate_values": {str(step): _plain(value) for step, value in sorted(attempt.intermediate.items())},
