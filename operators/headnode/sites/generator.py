@@ -149,8 +149,9 @@ def _modules(program: str, place: Place, launcher: Launcher) -> tuple[list[str],
         return [], []
     if name is not None:
         notes = [] if name == program else [f"{TITLES[program]} itself comes from an environment of your own"]
-        stacks = (system.software[name], system.stack(name))
-        notes += dict.fromkeys(f"modules: {each.note}" for each in stacks if each is not None and each.note)
+        own, whole = system.software[name], system.stack(name)
+        if note := own.note or (whole.note if whole is not None else None):
+            notes.append(f"modules: {note}")
         lines = Modules(name).key(surroundings_of(place, launcher))
         return [f"# MODULES BEGIN {system.name} {name}", *lines, "# MODULES END", ""], notes
     if program in _ANYWHERE:

@@ -25,6 +25,9 @@ To test outages use ``stop_sshd``, ``stop_slurmctld``, ``stop_slurmdbd``, ``stop
 odd answers of Slurm's commands, banners and full disks there is ``headnode.testing.faults``, and for connections that
 break ``SlurmCluster.proxy``. ``count_calls`` and ``logins`` tell what a test did to the head node.
 
+Whether a real site would take a batch script is asked of its lookalike, which runs nothing
+(``with running_lookalike() as lookalike: lookalike.become(system); lookalike.check(script)``).
+
 From a terminal: ``headnode devcluster up``, ``status``, ``down``.
 """
 
@@ -39,6 +42,7 @@ from headnode.testing.errors import (
     ProgramsMissing,
     SettingsError,
 )
+from headnode.testing.lookalike import ScriptRefused, SiteLookalike, running_lookalike
 from headnode.testing.proxy import SshProxy
 from headnode.testing.settings import ClusterOptions
 from headnode.testing.sshd import PrivateSshd, SshdOptions
@@ -51,8 +55,11 @@ __all__ = [
     "PrivateClusterError",
     "PrivateSshd",
     "ProgramsMissing",
+    "ScriptRefused",
     "SettingsError",
+    "SiteLookalike",
     "SlurmCluster",
     "SshProxy",
     "SshdOptions",
+    "running_lookalike",
 ]

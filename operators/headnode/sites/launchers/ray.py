@@ -153,7 +153,8 @@ def _head_and_workers(machine: Machine, layout: Layout, *, shared: bool) -> list
         'ray_first="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"',
         continued(
             f'{srun(UNBOUND)} --nodes=1 --ntasks=1 --nodelist="$ray_first"',
-            f'{ray} --head --node-ip-address="${{RAY_HEAD%:*}}" --port="${{RAY_HEAD##*:}}"',
+            ray,
+            '--head --node-ip-address="${RAY_HEAD%:*}" --port="${RAY_HEAD##*:}"',
             f"{_resources(layout)} {_TEMP}",
             *(_port_options(head=True) if shared else []),
             "--block &",
@@ -169,7 +170,8 @@ def _head_and_workers(machine: Machine, layout: Layout, *, shared: bool) -> list
             "done",
             continued(
                 f'{srun(UNBOUND)} --nodes={others} --ntasks={others} --exclude="$ray_first"',
-                f'{ray} --address="$RAY_HEAD"',
+                ray,
+                '--address="$RAY_HEAD"',
                 f"{_resources(layout)} {_TEMP}",
                 *(_port_options(head=False) if shared else []),
                 "--block &",
@@ -199,7 +201,7 @@ def _wait_for_nodes(machine: Machine, layout: Layout) -> list[str]:
         'while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[2]):',
         "    time.sleep(1)",
         f"""' "$RAY_HEAD" {layout.nodes} || {{""",
-        f'  echo "Ray has not started on {layout.nodes} nodes within {_WAIT_SECONDS} s" >&2',
+        f'  echo "Ray has not started on all nodes ({layout.nodes}) within {_WAIT_SECONDS} s" >&2',
         "  exit 1",
         "}",
     ]

@@ -1,0 +1,25 @@
+#!/bin/bash -l
+# Optuna on Alps (Daint) (CSCS, Switzerland), by headnode
+#
+# Facts:
+#   partition normal, GPUs: eth-cscs/cscs-docs@80abed1, docs/clusters/daint.md, access/ssh.md, running/slurm.md, guides/internet-access.md (2026-08-20, official)
+#
+# To know:
+#   how Optuna is made available there is unknown (it has no modules, but uenv); do so before the launch
+#
+#SBATCH --job-name=optuna
+#SBATCH --output=%x-%j.out
+#SBATCH --partition=normal
+#SBATCH --account=my-project
+#SBATCH --time=00:30:00
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=4
+#SBATCH --cpus-per-task=72
+#SBATCH --mem=0
+#SBATCH --gpus-per-task=1
+
+export OPTUNA_STUDY=study
+export OPTUNA_JOURNAL="${HEADNODE_CHECKPOINT:-$PWD}/optuna.journal"
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+
+srun --kill-on-bad-exit=0 --wait=0 python3 -u train.py --epochs 3 --note 'it'"'"'s 5 $ & more'
