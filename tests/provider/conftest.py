@@ -31,6 +31,7 @@ def connections(slurm_cluster, tmp_path_factory):
         "slurm_default": connection(),
         "typed_slurm": connection("slurm"),
         "my_cluster": connection("slurm"),
+        "at_private": connection("slurm", site="private"),
         "many_jobs": connection(poll_seconds=3, poll_max_seconds=6),
         "stranger": connection(key_file=str(stranger), look_for_keys=False),
         "unknown_host": connection(host_key=OTHER_HOST_KEY),
@@ -54,6 +55,7 @@ def airflow(connections, tmp_path_factory, watched_folder):
         connections=connections,
         env={
             "HEADNODE_TEST_WATCHED": str(watched_folder),
+            "AIRFLOW__HEADNODE__SITES_FOLDER": str(DAGS.parent / "sites"),
             "AIRFLOW__HEADNODE__SWEEP_SECONDS": "90",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
