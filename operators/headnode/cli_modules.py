@@ -13,6 +13,7 @@ import typer
 from headnode.cli_catalogue import catalogue
 from headnode.cli_completion import complete_software, complete_system
 from headnode.cli_output import AsJson, examples, fail, note, one_line_errors, print_bytes, print_json, replace_file
+from headnode.slurm.visible import visible
 
 if TYPE_CHECKING:
     from headnode.sites.module_stacks import CheckedFile
@@ -122,7 +123,7 @@ def _say(checked: CheckedFile, name: str, *, write: bool) -> None:
             note(each)
     outdated = "written" if write else "out of date (--write brings it up to date)"
     state = "up to date" if checked.up_to_date else outdated
-    typer.echo(f"{name}: {state}", err=True)
+    typer.echo(f"{visible(name)}: {state}", err=True)
 
 
 def _answer(checked: CheckedFile, file: str, *, diff: bytes, written: bool) -> dict[str, Any]:
@@ -149,6 +150,6 @@ def _answer(checked: CheckedFile, file: str, *, diff: bytes, written: bool) -> d
 def diff_of(before: bytes, after: bytes, *, name: str) -> bytes:
     """Return the difference in the unified form, which ``patch`` takes; empty where there is none."""
     old, new = (re.findall(rb"[^\n]*\n|[^\n]+", text) for text in (before, after))
-    label = name.encode("utf-8", "surrogateescape")
+    label = (name if name.isprintable() else visible(name)).encode("utf-8", "surrogateescape")
     lines = difflib.diff_bytes(difflib.unified_diff, old, new, label, label)
     return b"".join(line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n" for line in lines)

@@ -23,6 +23,7 @@ from headnode.cli_output import (
     write_new_file,
 )
 from headnode.errors import JobSpecError
+from headnode.slurm.visible import visible
 
 if TYPE_CHECKING:
     from headnode.sites.environments.environment import Environment
@@ -101,7 +102,7 @@ def script(
     if output is None:
         print_bytes(generated.text.encode())
     else:
-        typer.echo(f"{output}: written; submit it there with sbatch {output.name}", err=True)
+        typer.echo(f"{visible(str(output))}: written; submit it there with sbatch", err=True)
 
 
 def _generate(

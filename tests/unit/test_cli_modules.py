@@ -191,6 +191,16 @@ def test_bytes_of_any_kind_stay(tmp_path):
     assert json.loads(run("eval", "job.sh", "--json", "--add", "ray").stdout)["text"].count("\udcff") == 2
 
 
+def test_a_name_that_is_no_text(tmp_path):
+    """Is shown so that a terminal does nothing with it, and found."""
+    name = os.fsdecode(b"\xff\x1b[31m\n.sh")
+    (tmp_path / name).write_text(OLD)
+    result = run("eval", name)
+    assert (result.exit_code, result.stderr.splitlines()[-1][:13]) == (1, "\\udcff\\n.sh: ")
+    assert "\x1b" not in result.output
+    assert json.loads(run("eval", name, "--json").stdout)["file"] == name
+
+
 def test_a_link_stays_one_and_the_mode_stays(tmp_path):
     """What it leads to is replaced at once: whoever has the old file open reads it to its end."""
     real = tmp_path / "elsewhere" / "job.sh"

@@ -216,7 +216,7 @@ def test_into_a_file(tmp_path):
     words = ("juwels", "pytorch", "-A", "a", "--output", "job.sh")
     result = run(*words, "--", "x.py")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.splitlines()[-1] == "job.sh: written; submit it there with sbatch job.sh"
+    assert result.stderr.splitlines()[-1] == "job.sh: written; submit it there with sbatch"
     file = tmp_path / "job.sh"
     assert file.read_text() == run("juwels", "pytorch", "-A", "a", "--", "x.py").stdout
     assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~_umask()
@@ -227,6 +227,9 @@ def test_into_a_file(tmp_path):
     assert "y.py" in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o750
     assert os.listdir(tmp_path) == ["job.sh"]  # noqa: PTH208 - names
+    odd = os.fsdecode(b"\xff\n\x1b.sh")
+    assert run(*words[:-1], odd, "--", "x").stderr.splitlines()[-1].startswith("\\udcff\\n\\x1b.sh: written")
+    (tmp_path / odd).unlink()
     (tmp_path / "broken").symlink_to("gone")
     assert "is there already" in refused(run(*words[:-1], "broken", "--", "x"))
     assert refused(run(*words[:-1], ".", "--force", "--", "x")) == "headnode: .: is no regular file"

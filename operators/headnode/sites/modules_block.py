@@ -27,6 +27,9 @@ _CLOSED_BY: Final = {
     "if": "fi", "for": "done", "while": "done", "until": "done", "select": "done", "case": "esac", "{": "}", "(": ")",
 }  # fmt: skip
 
+#: A command of more lines is taken for one that isn't closed: reading on would take ever longer.
+_LONGEST_COMMAND: Final = 400
+
 _BEFORE_COMMANDS: Final = {
     ";", ";;", "&", "&&", "|", "||", "(", "()", "{", "!", "then", "do", "else", "elif", "if", "while", "until", ")",
 }  # fmt: skip
@@ -254,7 +257,7 @@ def _size(lines: Sequence[str]) -> int | None:
     """Return how many lines the command has that begins here, None where they don't end it."""
     waiting: list[str] = []
     text = heredoc = ""
-    for count, line in enumerate(lines, start=1):
+    for count, line in enumerate(lines[:_LONGEST_COMMAND], start=1):
         if heredoc:
             heredoc = "" if line.strip() == heredoc else heredoc
         else:

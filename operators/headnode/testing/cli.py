@@ -91,16 +91,16 @@ def status(*, directory: Directory, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def down(*, directory: Directory) -> None:
+def down(*, directory: Directory, as_json: AsJson = False) -> None:
     """Cancel all jobs and end every process of the cluster. The directory stays."""
+    said = f"The private Slurm cluster in {directory} is down."
     try:
         SlurmCluster.attach(directory).stop()
     except NotRunning as error:
-        typer.echo(str(error))
+        said = str(error)
     except PrivateClusterError as error:
         _fail(error)
-    else:
-        typer.echo(f"The private Slurm cluster in {directory} is down.")
+    typer.echo(json.dumps({"running": False, "directory": str(directory)}) if as_json else said)
 
 
 def describe(cluster: SlurmCluster) -> dict[str, Any]:
