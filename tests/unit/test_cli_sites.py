@@ -127,7 +127,9 @@ def test_a_file_that_can_not_be_right_is_named_and_hides_no_other(folder):
     code, printed, said = headnode("--sites-folder", folder)
     assert code == 1
     assert "mine " in printed
-    assert said.startswith(f"note: {folder}/broken.yaml, line 1: operator: is missing; line 1: title: is missing; line 2: titel: ")
+    assert said.startswith(
+        f"note: {folder}/broken.yaml, line 1: operator: is missing; line 1: title: is missing; line 2: titel: "
+    )
     code, printed, _ = headnode("--sites-folder", folder, "--json")
     assert (code, len(json.loads(printed)["unreadable"])) == (1, 1)
 

@@ -257,7 +257,7 @@ class System(Block):
     @model_validator(mode="after")
     def _names_own_partitions(self) -> System:
         named = [(field, getattr(self, field)) for field in ("default_partition", "gpu_partition")]
-        places = [((field,), name) for field, name in named if name is not None]
+        places: list[tuple[tuple[str, ...], str]] = [((field,), name) for field, name in named if name is not None]
         for software, stack in self.software.items():
             places += [(("software", software, "partitions"), name) for name in stack.partitions]
         for place, name in places:
