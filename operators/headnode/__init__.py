@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headnode.decorators.slurm import slurm_task
     from headnode.hooks.jobs import SlurmJob
     from headnode.hooks.slurm import SlurmHook
+    from headnode.operators.build_environment import BuildEnvironmentOperator
     from headnode.operators.download import DownloadOperator
     from headnode.operators.slurm_array import SlurmArrayOperator
     from headnode.operators.slurm_job import SlurmJobOperator
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Apptainer",
+    "BuildEnvironmentOperator",
     "Commands",
     "Conda",
     "DeepHyper",
@@ -78,6 +80,7 @@ __version__: Final = "0.1.0"
 
 _HOMES: Final = {
     "Apptainer": "headnode.sites.environments.apptainer",
+    "BuildEnvironmentOperator": "headnode.operators.build_environment",
     "Commands": "headnode.sites.environments.commands",
     "Conda": "headnode.sites.environments.conda",
     "DeepHyper": "headnode.sites.launchers.mpi",

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from wheels import write_wheel
 
+from headnode.cluster.login_run import LoginRun, RunSeen, follow_run, start_run, stop_run
 from headnode.cluster.submission import SubmitRequest, submit
 from headnode.hooks.staging import Options
 from headnode.hooks.wheelhouse import stage_wheelhouses
@@ -154,3 +155,23 @@ def test_a_killed_build_is_finished_by_the_next(wheelhouse, environments, start,
     assert f"headnode: removing {left.name}, which was not finished" in said
     (whole,) = builds_in(environments)
     assert whole != left
+
+
+def test_a_script_on_the_login_host_outlives_who_started_it(ask, tmp_path):
+    """Who asks again finds it, reads its log where it left off, and can end it with all that it has started."""
+    run = LoginRun(work_directory=str(tmp_path), name="a1b2c3d4")
+    script = (
+        'cat "$HEADNODE_DIRECTORY/word"; while [ ! -e go ]; do sleep 0.1; done; echo 7 > "$HEADNODE_RESULT"; exit 3'
+    )
+    assert ask(start_run(run, script=script, files={"word": b"one\ntwo\n"}))
+    wait_for(lambda: ask(follow_run(run, offset=4)).log == b"two\n", "the log")
+    assert not ask(start_run(run, script=script, files={}))
+    assert ask(follow_run(run, offset=0)) == RunSeen(exit_code=None, result="", log=b"one\ntwo\n")
+    (tmp_path / "environments" / "on-login-host" / "runs" / run.name / "go").touch()
+    wait_for(lambda: ask(follow_run(run, offset=8)) == RunSeen(exit_code=3, result="7\n", log=b""), "its end")
+
+    assert ask(start_run(run, script="echo $$; sleep 300 & wait", files={}))
+    process = int(wait_for(lambda: ask(follow_run(run, offset=0)).log, "the log"))
+    ask(stop_run(run))
+    wait_for(lambda: ask(follow_run(run, offset=0)).exit_code == -1, "its end")
+    assert not psutil.pid_exists(process)

@@ -139,6 +139,7 @@ def test_public_names():
     """The package offers these names, each of which can be loaded."""
     assert headnode.__all__ == [
         "Apptainer",
+        "BuildEnvironmentOperator",
         "Commands",
         "Conda",
         "DeepHyper",

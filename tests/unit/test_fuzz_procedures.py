@@ -34,6 +34,7 @@ from headnode.cluster.following import Followed
 from headnode.cluster.functions import read_exception
 from headnode.cluster.host_check import look_at_host
 from headnode.cluster.keyed import submit_keyed
+from headnode.cluster.login_run import LoginRun, follow_run, start_run, stop_run
 from headnode.cluster.logs import FollowedLogs, LogPosition, read_logs, read_pieces, read_result
 from headnode.cluster.observation import observe
 from headnode.cluster.outages import Outages
@@ -87,6 +88,7 @@ REQUEST = SubmitRequest(place=PLACE, script="#!/bin/bash\ntrue\n", code=b"code")
 SPOT = Spot(path="/w/data", home="/home/me", kind="folder")
 CONTENT = Manifest({"a name": Item(kind="file", size=3, sha256="ab" * 32), "sub": Item(kind="folder")})
 WATCHED = WatchedPlace(work_directory="/w", deployment_id="d", name="x")
+RUN = LoginRun(work_directory="~/w", name="a1b2c3d4")
 CONDITIONS = (
     PathExists(path="/data/a file", non_empty=True),
     PathExists(path="/data/folder"),
@@ -248,6 +250,11 @@ TALKS = {
         lambda: read_exception("/w/x"),
         {"reading the function": encoded(json.dumps({"type": "E", "message": "m", "traceback": "t"}))},
     ),
+    "start_run": Talk(lambda: start_run(RUN, script="true", files={"a": b"b"}), {"starting": "started 4711\n"}),
+    "follow_run": Talk(
+        lambda: follow_run(RUN, offset=3), {"reading the log": f"ended 0\n{encoded('/w/venv')}\n{encoded('hello')}\n"}
+    ),
+    "stop_run": Talk(lambda: stop_run(RUN), {"ending": ""}),
     "look_at_host": Talk(lambda: look_at_host("~/w"), {"looking at the host": HOST}),
     "ask_slurm": Talk(lambda: ask_slurm(user="me", path=None), {"asking Slurm": SLURM}),
     "check_cluster": Talk(
