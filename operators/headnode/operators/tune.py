@@ -108,6 +108,7 @@ class TuneOperator(SlurmJobOperator):
         self.python = python if isinstance(python, str) else list(python)
         try:
             self._check_study(kwargs.get("code"))
+            _check_spread(workers, kwargs.get("nodes"))
             launch = OptunaWorkers.model_construct(workers=workers)  # checked with the job's other fields
         except JobSpecError as error:
             raise JobSpecError(error.field, f"{error.problem} (task {kwargs.get('task_id')!r})") from error
@@ -179,6 +180,18 @@ class TuneOperator(SlurmJobOperator):
         defined = _defined(module)
         if name not in defined and "*" not in defined:
             raise JobSpecError("objective", f"{where!r} has no {name!r}{nearest(name, defined)}")
+
+
+def _check_spread(workers: Any, nodes: Any) -> None:
+    """Refuse what the launcher would, which asks only where the site is known."""
+    if nodes is None or is_templated(workers) or is_templated(nodes):
+        return
+    try:
+        rest = int(workers) % int(nodes)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return  # no number, which is refused with the job's other fields
+    if rest or int(workers) < int(nodes):
+        raise JobSpecError("workers", f"{workers} can't be shared out evenly over {nodes} nodes")
 
 
 def _defined(module: ast.Module) -> set[str]:

@@ -19,10 +19,10 @@ with DAG("studies", schedule=None, max_active_tasks=8, params={"events": "", "ga
         direction="maximize",
         pruner={"kind": "asha", "min_resource": 1, "reduction_factor": 3},
         seed=7,
-        lost_seconds=3,
+        lost_seconds=2,
         time_limit="10",
         python=JOBS_PYTHON,
-        env={"EVENTS": "{{ params.events }}", "GATE": "{{ params.gate }}", "OPEN_TRIALS": 12},
+        env={"EVENTS": "{{ params.events }}", "GATE": "{{ params.gate }}", "OPEN_TRIALS": 14},
         on_timeout=Resubmit(signal_seconds=5),
     )
     TuneOperator(

@@ -31,7 +31,7 @@ def objective(trial):
             int(os.environ["HEADNODE_TRIAL"]) > int(os.environ["OPEN_TRIALS"]) and not Path(os.environ["GATE"]).exists()
         ):
             time.sleep(0.1)
-        time.sleep(0.3)
+        time.sleep(1.0 if step == 0 else 0.2)
         step += 1
         trial.report(-((x - 2) ** 2) * (STEPS + 1 - step), step)
         if trial.should_prune():
