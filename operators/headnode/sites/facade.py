@@ -17,6 +17,7 @@ from headnode.sites.launchers.commands import check_launchable
 from headnode.sites.launchers.launcher import Launcher, Layout, Machine
 from headnode.sites.system import Partition, System
 from headnode.sites.templates import refuse_templates
+from headnode.slurm.jobspec import whole_number
 
 #: The fields of a job that are resolved here, and that Slurm knows nothing of.
 FACADE_FIELDS: Final = ("site", "launch", "environment")
@@ -57,7 +58,7 @@ def arrange(fields: Mapping[str, Any], catalogue: Catalogue, unknown: frozenset[
         is_partition = place.partition is None or place.partition.is_partition
         plain["partition"] = place.partition_name if is_partition else None
     plain = _with_site_options(plain, place)
-    lines, wrapper = _enter(environment, place, launcher)
+    lines, wrapper = _enter(environment, place, launcher, plain.get("gpus_per_node"))
     if wrapper and plain.get("script") is not None:
         raise JobSpecError("environment", "a container holds a command, and a script runs outside of it; give command=")
     if launcher is not None:
@@ -122,10 +123,10 @@ def machine_of(place: Place, *, wrapper: str = "", given: frozenset[str] = froze
     )
 
 
-def surroundings_of(place: Place, launcher: Launcher | None) -> Surroundings:
-    """Return what environments need to know of where they are used."""
+def surroundings_of(place: Place, launcher: Launcher | None, gpus_per_node: Any = None) -> Surroundings:
+    """Return what environments need to know of where they are used; ``gpus_per_node`` are those that are asked for."""
     partition = place.partition or Partition()
-    gpus = launcher.gpus_per_node if launcher is not None else None
+    gpus = launcher.gpus_per_node if launcher is not None else whole_number(gpus_per_node)
     return Surroundings(
         system=place.system,
         partition=place.partition_name,
@@ -135,10 +136,12 @@ def surroundings_of(place: Place, launcher: Launcher | None) -> Surroundings:
     )
 
 
-def _enter(environment: Environment | None, place: Place, launcher: Launcher | None) -> tuple[list[str], str]:
+def _enter(
+    environment: Environment | None, place: Place, launcher: Launcher | None, gpus_per_node: Any
+) -> tuple[list[str], str]:
     if environment is None:
         return [], ""
-    surroundings = surroundings_of(place, launcher)
+    surroundings = surroundings_of(place, launcher, gpus_per_node)
     return environment.lines(surroundings), environment.wrapper(surroundings)
 
 
