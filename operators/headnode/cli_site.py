@@ -66,6 +66,8 @@ def probe(
 
         if name is not None and not is_site_name(name):
             raise JobSpecError("--name", f"{name!r} must be of small letters, digits and hyphens")
+        if name is None and output is not None and is_site_name(output.stem):
+            name = output.stem
         folder = user_folder() if write else None
         site = probe_site(hook, name=name, today=datetime.now(UTC).date(), on_progress=tell)
     path = output if folder is None else folder / f"{site.name}.yaml"
@@ -126,18 +128,20 @@ def check(
     with _session(conn_id) as (hook, tell):
         from headnode.sites.certification import Wanted, check_only, plan  # noqa: PLC0415 - pydantic, as above
 
+        checks = check_only([name.strip() for name in only.split(",") if name.strip()])
+        known = catalogue()
+        site = known.system(system)
         wanted = Wanted(
             nodes=nodes,
             partition=partition,
             account=account or hook.settings.account,
             qos=qos,
             gpus_per_node=gpus_per_node,
-            only=check_only([name.strip() for name in only.split(",") if name.strip()]),
+            only=checks,
         )
-        known = catalogue()
-        site = known.system(system)
         trials, skipped = plan(site, known, wanted)
         from headnode.hooks.site_check import CheckInterrupted, check_site  # noqa: PLC0415 - as above
+        from headnode.sites.verdicts import certifies  # noqa: PLC0415 - as above
 
         try:
             results = check_site(hook, trials, timeout=timedelta(minutes=timeout), on_progress=tell)
@@ -145,8 +149,7 @@ def check(
             typer.echo(f"interrupted; {interrupted}", err=True)
             raise typer.Exit(_INTERRUPTED) from None
     results = sorted([*results, *skipped], key=lambda result: result.kind != "modules")
-    words = [result.verdict.value for result in results]
-    ok = "passed" in words and "failed" not in words
+    ok = certifies(results)
     if as_json:
         print_json(_certificate(site, hook, wanted, results) | {"ok": ok})
     else:

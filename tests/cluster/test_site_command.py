@@ -181,9 +181,6 @@ def test_the_table(described):
     assert re.search(r"passed +python +[0-9]+ +1 process on 1 node said hello", done.stdout)
     assert re.search(r"not there +torchrun +[0-9]+ +python3 finds no torch", done.stdout)
     assert done.stdout.rstrip().endswith("described: certified (1 passed, 1 not there)")
-    done = run("check", described, "--conn-id", "private", "--only", "torchrun")
-    assert done.exit_code == 1  # nothing that has passed certifies nothing
-    assert done.stdout.rstrip().endswith("described: not certified (1 not there)")
 
 
 @pytest.fixture
@@ -236,7 +233,7 @@ def test_jobs_that_wait_for_too_long(described, folder, slurm_cluster):
         (["check", "described", "--only", "torchrn"], 2, "there is no check 'torchrn'; did you mean torchrun?"),
         (["probe", "private", "--name", "My System"], 2, "'My System' must be of small letters, digits and hyphens"),
         (["probe", "private", "--write", "--output", "x"], 2, "give one of them"),
-        (["probe", "broken"], 1, "Login: 127.0.0.1:1 (connection 'broken') can't be reached"),
+        (["probe", "broken"], 1, "127.0.0.1:1 (connection 'broken') can't be reached"),
         (["probe", "shown"], 1, "Host key: "),
     ],
 )

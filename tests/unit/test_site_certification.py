@@ -8,7 +8,7 @@ from headnode.sites.catalogue import Catalogue
 from headnode.sites.certification import Wanted, check_only, plan
 from headnode.sites.launchers import LAUNCHERS
 from headnode.sites.system import System
-from headnode.sites.verdicts import Trial, Verdict, judge
+from headnode.sites.verdicts import Trial, Verdict, certifies, judge
 
 SYSTEM = """\
 name: here
@@ -151,6 +151,20 @@ def test_modules_that_were_not_tried():
     results = judge(STACKS, stdout=stdout, stderr="slurmstepd: killed\n", failure="it ended as TIMEOUT", job_id="7")
     assert {each.verdict for each in results} == {Verdict.FAILED}
     assert (results[-1].detail, results[-1].log[-1]) == ("it ended as TIMEOUT", "slurmstepd: killed")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "certified"),
+    [
+        ([Verdict.PASSED, Verdict.NOT_THERE, Verdict.SKIPPED], True),
+        ([Verdict.PASSED, Verdict.FAILED], False),
+        ([Verdict.NOT_THERE, Verdict.SKIPPED], False),
+        ([], False),
+    ],
+)
+def test_what_certifies_a_site(verdicts, certified):
+    """What could not be tried is no success."""
+    assert certifies([LAUNCHED.results(verdict, "x")[0] for verdict in verdicts]) is certified
 
 
 def test_every_system_of_the_catalogue_has_a_plan():

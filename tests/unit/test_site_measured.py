@@ -28,8 +28,8 @@ headnode:shell internet no
 headnode:shell end
 """
 HARDWARE = (
-    "small*|2|16|16|1|1|8000|(null)|avx|s[1-2]|\nsmall*|1|128|1|64|2|512000|gpu:mi250:8(S:0)|(null)|g1|\n"
-    "large|3|128|1|64|2|512000|gpu:mi250:8(S:0)|a,b|g[1-3]|\n"
+    "small*|2|16|16|1|1|8000|(null)|s[1-2]|\nsmall*|1|128|1|64|2|512000|gpu:mi250:8(S:0)|g1|\n"
+    "large|3|128|1|64|2|512000|gpu:mi250:8(S:0)|g[1-3]|\n"
 )
 NODES = said.NODE_RECORDS + (
     "NodeName=s1 Arch=x86_64 CoresPerSocket=8 CPUAlloc=0 CPUEfctv=16 CPUTot=16 Gres=(null) RealMemory=8000 Sockets=2"
@@ -144,6 +144,14 @@ def test_what_was_not_learned_is_null_and_why(tmp_path):
     text = described(nodes=Unknown(why="x"), **unknown)[1]
     assert "cores: null  # no answer: hardware\\nHere: [it] broke" in text
     assert "# the limits of its QOS part are unknown: no answer: qos" in text
+
+
+def test_nodes_of_which_nothing_is_known(tmp_path):
+    """Those that are known count, and the note says how many are not."""
+    nodes = {"s1": ANSWERS.nodes["s1"]}
+    system = read(tmp_path, nodes=nodes)
+    assert system.partitions["small"].note == "Slurm was not asked, or did not tell, of 1 of its nodes"
+    assert system.partitions["large"].cores is None
 
 
 def test_one_node_of_each_kind_is_asked_for():

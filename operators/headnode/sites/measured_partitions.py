@@ -63,9 +63,8 @@ def _nodes(answers: SiteAnswers) -> Mapping[str, Sequence[_Nodes]] | Unknown:
     found: dict[str, list[_Nodes]] = {}
     for group in answers.hardware:
         node = answers.nodes.get(min(expand_nodes(group.nodes), default=""))
-        if node is None:
-            return Unknown(why=f"Slurm says nothing of nodes {group.nodes[:100]}")
-        found.setdefault(group.partition, []).append(_Nodes(group=group, node=node))
+        if node is not None:
+            found.setdefault(group.partition, []).append(_Nodes(group=group, node=node))
     return found
 
 
@@ -73,6 +72,8 @@ def partition_block(record: PartitionRecord, around: Surroundings) -> Block:
     """Return the facts of a partition, with a note where its nodes differ or not everybody may use it."""
     nodes = around.nodes if isinstance(around.nodes, Unknown) else around.nodes.get(record.name, ())
     notes = _restrictions(record)
+    if not isinstance(nodes, Unknown) and (others := record.nodes - sum(each.group.count for each in nodes)) > 0:
+        notes.insert(0, f"Slurm was not asked, or did not tell, of {others} of its nodes")
     if not isinstance(nodes, Unknown) and len({str(each).partition(" ")[2] for each in nodes}) > 1:
         kinds = "; ".join(map(str, nodes[:_SHOWN]))
         notes.insert(0, f"its nodes differ ({kinds}), and the smallest numbers are said here")
@@ -91,7 +92,7 @@ def partition_block(record: PartitionRecord, around: Surroundings) -> Block:
 
 def _hardware(record: PartitionRecord, nodes: Sequence[_Nodes] | Unknown) -> list[Fact]:
     if isinstance(nodes, Unknown) or not nodes:
-        why = nodes.why if isinstance(nodes, Unknown) else "it has no nodes at present"
+        why = nodes.why if isinstance(nodes, Unknown) else "Slurm told of none of its nodes"
         facts = [Fact(name, None, why) for name in ("cores", "usable_cores", "sockets", "threads_per_core", "gpus")]
         return [*facts, *_never_told(has_gpus=True)]
     least: Callable[[Callable[[NodeRecord], int]], int] = lambda read: min(read(each.node) for each in nodes)  # noqa: E731
@@ -184,5 +185,5 @@ def _restrictions(record: PartitionRecord) -> list[str]:
 def _features(nodes: Sequence[_Nodes] | Unknown) -> list[Fact]:
     if isinstance(nodes, Unknown):
         return []
-    names = list(dict.fromkeys(name for each in nodes for name in each.group.features))
-    return [Fact("features", names[:_SHOWN])] if names else []
+    names = list(dict.fromkeys(name for each in nodes for name in each.node.features))
+    return [Fact("features", names[:_SHOWN], "of one node of each kind")] if names else []

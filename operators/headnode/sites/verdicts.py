@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
@@ -94,6 +94,12 @@ class Trial:
             Result(kind=self.kind, name=name, verdict=verdict, detail=visible(detail), nodes=self.nodes, **more)
             for name in names
         ]
+
+
+def certifies(results: Iterable[Result]) -> bool:
+    """Whether something has passed and nothing has failed: where nothing could be tried, nothing is certified."""
+    verdicts = {result.verdict for result in results}
+    return Verdict.PASSED in verdicts and Verdict.FAILED not in verdicts
 
 
 def judge(trial: Trial, *, stdout: str, stderr: str, failure: str | None, job_id: str) -> list[Result]:

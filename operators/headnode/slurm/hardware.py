@@ -11,11 +11,9 @@ from headnode.errors import UnreadableAnswer
 from headnode.slurm.nodes import count_gpus
 
 # The bar after each name ends the field, which then has no width that would cut it (sinfo.1, --Format). Without the
-# nodes' states, alike nodes are one line however they are used.
-_SINFO_FORMAT: Final = (
-    "PartitionName:|,Nodes:|,CPUs:|,Sockets:|,Cores:|,Threads:|,Memory:|,Gres:|,Features:|,NodeList:|"
-)
-_SINFO_FIELDS: Final = 10
+# nodes' states and features (which may name each one's rack), alike nodes are one line.
+_SINFO_FORMAT: Final = "PartitionName:|,Nodes:|,CPUs:|,Sockets:|,Cores:|,Threads:|,Memory:|,Gres:|,NodeList:|"
+_SINFO_FIELDS: Final = 9
 _COUNT: Final = re.compile("[0-9]{1,9}")
 _FIELD: Final = re.compile(r"(?:^| )([A-Za-z]+)=(\S*)")
 _NULL: Final = ("", "(null)")
@@ -30,7 +28,6 @@ class HardwareGroup:
     nodes: str
     memory_mib: int
     gpus: Mapping[str, int] = field(default_factory=dict)
-    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +50,7 @@ class NodeRecord:
     specialised_memory_mib: int = 0
     architecture: str | None = None
     gpus: Mapping[str, int] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
 
     @property
     def usable_cores(self) -> int:
@@ -90,7 +88,7 @@ def parse_hardware(stdout: str) -> list[HardwareGroup]:
         fields = [each.strip() for each in line.split("|")]
         if len(fields) != _SINFO_FIELDS + 1 or fields[-1] or not fields[0]:
             raise UnreadableAnswer(f"sinfo's line {line[:200]!r} has not the form that was asked for")
-        partition, count, _, _, _, _, memory, gres, features, nodes = fields[:-1]
+        partition, count, _, _, _, _, memory, gres, nodes = fields[:-1]
         numbers = [_COUNT.fullmatch(each.rstrip("+")) for each in (count, memory)]
         if None in numbers:
             raise UnreadableAnswer(f"sinfo's line {line[:200]!r} counts in an unknown way")
@@ -103,7 +101,6 @@ def parse_hardware(stdout: str) -> list[HardwareGroup]:
                 nodes=nodes,
                 memory_mib=int(memory.rstrip("+")),
                 gpus=count_gpus(gres),
-                features=() if features in _NULL else tuple(filter(None, features.split(","))),
             )
         )
     return groups
@@ -132,6 +129,7 @@ def _record(line: str) -> NodeRecord:
         effective = fields.get("CPUEfctv")
         specialised = fields.get("CoreSpecCount")
         listed = None if specialised else fields.get("CPUSpecList")
+        features = fields.get("AvailableFeatures", "")
         return NodeRecord(
             name=fields["NodeName"],
             sockets=sockets,
@@ -144,6 +142,7 @@ def _record(line: str) -> NodeRecord:
             specialised_memory_mib=_count(fields.get("MemSpecLimit") or "0"),
             architecture=fields.get("Arch") or None,
             gpus=count_gpus(fields.get("Gres", "")),
+            features=() if features in _NULL else tuple(filter(None, features.split(","))),
         )
     except (KeyError, ValueError) as error:
         raise UnreadableAnswer(f"scontrol's line {line[:200]!r} is no whole node: {error!r}") from error
