@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import yaml
@@ -203,3 +204,15 @@ def test_folders_of_a_setting(tmp_path, monkeypatch):
     assert split_folders(" ") == []
     with pytest.raises(JobSpecError, match=r"site: sites_folder names '/nowhere', which is no folder"):
         Catalogue(["/nowhere"])
+
+
+def test_the_example_of_the_documentation_holds(tmp_path):
+    """As it is printed there, with all that it shows."""
+    text = Path(__file__).parents[2].joinpath("docs/sites.md").read_text("utf-8")
+    (example,) = (block.split("```")[0] for block in text.split("```yaml\n")[1:])
+    (tmp_path / "my-cluster.yaml").write_text(example)
+    system = Catalogue([tmp_path]).system("mine")
+    assert system.partitions["gpu"].cores_for_jobs == 60
+    assert system.qos["long"].max_time == timedelta(days=7)
+    assert system.stack("ray") is system.stack("pytorch")
+    assert gaps_of(system) == []
