@@ -85,7 +85,8 @@ _CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "site": {
         "label": "Site",
         "schema": _TEXT,
-        "description": "What people call this supercomputer, such as 'juwels-booster'; checks show it.",
+        "description": "Its name in the catalogue (see 'headnode sites'), such as 'juwels-booster': for tasks with a "
+        "launcher or an environment that name no site. Checks show it.",
     },
     "account": {
         "label": "Default Slurm account",
