@@ -16,6 +16,7 @@ from headnode.cli_modules import app as modules
 from headnode.cli_script import add_to as add_script
 from headnode.cli_site import app as site
 from headnode.cli_sites import app as sites
+from headnode.cli_wheelhouse import add_to as add_wheelhouse
 from headnode.testing.cli import app as devcluster
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ app.add_typer(modules, name="modules")
 app.add_typer(site, name="site")
 app.add_typer(sites, name="sites")
 add_script(app)
+add_wheelhouse(app)
 
 _INTERRUPTED = 130
 _STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
