@@ -2,12 +2,15 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
+import re
 from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
 from airflow.sdk import BaseOperator
+from reading import ON_CLUSTER
 
 import headnode
 from headnode.slurm.record import JobRecord, Labels, StateChange, Submission
@@ -30,6 +33,10 @@ COVERED = {
         DIRECTIVE,
     ),
     **dict.fromkeys(("site", "launch", "environment"), "test_sites: test_a_value_is_refused_or_is_a_word"),
+    **dict.fromkeys(
+        ("objective", "trials", "workers", "direction", "sampler", "pruner", "seed", "max_failures"),
+        "below: test_studies_are_refused_or_data",
+    ),
     "metric": "data, in a file of the job's directory",
     "command": WORD,
     "env": WORD,
@@ -58,7 +65,7 @@ def _template_fields():
     """Return the template fields of all operators and sensors."""
     found = set()
     for module in pkgutil.walk_packages(headnode.__path__, "headnode."):
-        if ".testing" in module.name or module.name.endswith("run_function"):
+        if ".testing" in module.name or module.name.endswith("run_function") or module.name in ON_CLUSTER:
             continue
         for value in vars(importlib.import_module(module.name)).values():
             if inspect.isclass(value) and issubclass(value, BaseOperator) and value.__module__.startswith("headnode."):
@@ -90,6 +97,32 @@ def test_arrays_are_lists_of_numbers(values):
             assert all(isinstance(element, int) for element in elements)
             continue
         assert problem.field == "array"
+
+
+def test_studies_are_refused_or_data(values):
+    """A name that is none is refused; what may be any text travels as JSON, in a file of the job's directory."""
+    from headnode.errors import JobSpecError  # noqa: PLC0415
+    from headnode.tuning.description import describe_study  # noqa: PLC0415
+    from headnode.tuning.packing import STUDY_NAME, study_files  # noqa: PLC0415
+
+    good = {"objective": "m:f", "trials": 1, "workers": 1, "direction": "minimize", "sampler": "tpe", "pruner": "none"}
+    good |= {"seed": None, "max_failures": 1, "lost_seconds": 60}
+    for value in values:
+        for field in ("objective", "trials", "workers", "direction", "sampler", "pruner", "seed", "max_failures"):
+            try:
+                study = describe_study(good | {field: value})
+            except JobSpecError as refusal:
+                problem = refusal
+            else:
+                problem = None
+            if problem is not None:
+                assert problem.field == field
+                continue
+            # Digits, and words that a shell takes as they are.
+            assert re.fullmatch(r"[\w./:-]+", value.strip()), (field, value)
+            assert study == describe_study(good | {field: value.strip()})
+        study = describe_study(good | {"sampler": {"kind": "grid", "space": {value: [value]}}})
+        assert json.loads(study_files(study)[STUDY_NAME])["grid"] == [{value: value}]
 
 
 class _Page(HTMLParser):

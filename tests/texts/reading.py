@@ -4,6 +4,9 @@ import importlib
 import inspect
 import pkgutil
 
+#: What runs on the cluster and imports Optuna, which is there alone; its functions are tested there (tests/jobs).
+ON_CLUSTER = frozenset({"headnode.tuning.on_cluster.study", "headnode.tuning.on_cluster.worker"})
+
 
 def directives(script):
     """Return the lines that sbatch reads as options: up to the first that is a command (src/sbatch/opt.c)."""
@@ -21,7 +24,7 @@ def functions_named(prefix, *packages):
     found = set()
     for package in packages:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if ".testing" in module.name:
+            if ".testing" in module.name or module.name in ON_CLUSTER:
                 continue
             members = vars(importlib.import_module(module.name)).items()
             found |= {

@@ -31,11 +31,13 @@ from headnode.slurm.element_arguments import READ_ARGUMENTS, arguments_file, pac
 from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.policy import FailurePolicy
 from headnode.slurm.record import JobRecord, Labels
-from headnode.slurm.script import render_command, render_directive, render_script
+from headnode.slurm.script import render_command, render_directive, render_exports, render_script
 from headnode.slurm.secrets import render_secrets
+from headnode.slurm.standalone import OUTPUT, render_standalone_script
 from headnode.slurm.time_limits import parse_time_limit, render_time_limit
 from headnode.slurm.visible import visible, visible_block
 from headnode.ssh.settings import SSHSettings
+from headnode.tuning.on_cluster.telling import render_params, render_value
 
 FOLDER = "/nonexistent/headnode"
 HOSTILE = hostile_values(FOLDER)
@@ -120,6 +122,19 @@ def test_a_script_has_its_own_directives_and_no_other(name, value, variables, co
         render_directive("nodes", "1"),
         render_directive("constraint", value),
     ]
+
+
+@given(comments=st.lists(texts, max_size=3), value=lines_of_text, variables=st.dictionaries(names, texts, max_size=3))
+@said.BUDGET
+def test_a_script_to_submit_by_hand_has_its_own_directives_and_no_other(comments, value, variables):
+    """Its comments hold no options and run nothing; its variables are what they were."""
+    fields = {"job_name": "x", "command": ["true"], "env": variables, "sbatch_options": {"constraint": value}}
+    script = render_standalone_script(parse_jobspec(fields), comments)
+    options = [("job-name", "x"), ("output", OUTPUT), ("constraint", value)]
+    assert directives(script) == [render_directive(*option) for option in options]
+    assert "\n".join(render_exports(variables)) in script
+    shown = "".join(f'printf "%s\\0" "${name}"\n' for name in variables)
+    assert words(bash(script + shown)) == list(variables.values())
 
 
 @given(
@@ -272,6 +287,15 @@ def test_a_line_that_is_shown_is_one_line(text):
     assert len(shown.splitlines()) <= 1
     assert not any(ord(character) < 32 and character != "\t" for character in shown)
     assert all(line.startswith("  ") for line in visible_block(text).splitlines())
+
+
+@given(texts, st.floats() | st.integers() | texts)
+@said.BUDGET
+def test_a_trial_is_one_line(name, value):
+    """Whatever its parameters are called, and whatever their values are."""
+    for shown in (render_params({name: value}), render_value(value)):
+        assert len(shown.splitlines()) <= 1
+        assert len(shown) <= 200
 
 
 @given(texts, texts)
