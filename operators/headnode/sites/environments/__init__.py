@@ -26,6 +26,17 @@ from headnode.sites.environments.modules import Modules
 from headnode.sites.environments.virtual_env import RESTORE_PYTHON_PATH, VirtualEnv
 from headnode.sites.templates import described
 
+__all__ = [
+    "ENVIRONMENTS",
+    "Apptainer",
+    "Commands",
+    "Conda",
+    "Environments",
+    "Modules",
+    "VirtualEnv",
+    "parse_environment",
+]
+
 
 class Environments(Environment):
     """Several environments, entered one after the other."""

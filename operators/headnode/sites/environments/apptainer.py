@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator
 
@@ -45,6 +45,9 @@ class Apptainer(Environment):
     options: Annotated[tuple[OneLine, ...], BeforeValidator(_as_tuple)] = ()
     gpu_vendor: Literal["nvidia", "amd", "intel", "none"] | None = None
     runtime: Literal["apptainer", "singularity"] | None = None
+
+    def __init__(self, image: str | None = None, **fields: Any) -> None:
+        super().__init__(**({"image": image} if image is not None else {}), **fields)
 
     def lines(self, surroundings: Surroundings) -> list[str]:
         """Return the modules that bring the runtime, and what shows the job's directory inside."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from headnode.sites.environments.environment import Environment, Surroundings
 from headnode.slurm.jobspec import Text
@@ -15,8 +15,8 @@ class Commands(Environment):
 
     text: tuple[Text, ...] = ()
 
-    def __init__(self, *text: str, **fields: object) -> None:
-        super().__init__(**({"text": text} if text else {}), **fields)
+    def __init__(self, *text: str, **fields: Any) -> None:
+        super().__init__(**({"text": text, **fields} if text else fields))
 
     def lines(self, surroundings: Surroundings) -> list[str]:  # noqa: ARG002 - the same everywhere
         """Return the text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import model_validator
 
@@ -34,6 +34,9 @@ class Conda(Environment):
 
     name: Operand | None = None
     prefix: Operand | None = None
+
+    def __init__(self, name: str | None = None, **fields: Any) -> None:
+        super().__init__(**({"name": name} if name is not None else {}), **fields)
 
     @model_validator(mode="after")
     def _is_named_once(self) -> Conda:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -59,7 +59,7 @@ class Modules(Environment):
     commands: tuple[ModuleCommand, ...] = ()
     purge: bool = False
 
-    def __init__(self, software: str | None = None, **fields: object) -> None:
+    def __init__(self, software: str | None = None, **fields: Any) -> None:
         super().__init__(**({"software": software} if software is not None else {}), **fields)
 
     def lines(self, surroundings: Surroundings) -> list[str]:

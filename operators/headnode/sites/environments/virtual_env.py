@@ -9,7 +9,7 @@ import shlex
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from headnode.errors import JobSpecError
 from headnode.sites.environments.environment import Environment, Surroundings
@@ -61,7 +61,7 @@ class VirtualEnv(Environment):
     lock: str | None = None
     wheels: str | None = None
 
-    def __init__(self, requirements: str | None = None, **fields: object) -> None:
+    def __init__(self, requirements: str | None = None, **fields: Any) -> None:
         super().__init__(**({"requirements": requirements} if requirements is not None else {}), **fields)
 
     def resolved(self, base: Path | None, *, on_worker: bool = True) -> VirtualEnv:
