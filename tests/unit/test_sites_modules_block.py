@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from broken_answers import BUDGET
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headnode.sites.module_lines import merge_lines, module_command
@@ -132,6 +132,8 @@ def test_lines_of_the_author_stay_where_they_were():
     lines = list(map(str.strip, block_of(text).lines))
     assert lines == [own[0].strip(), *STACKS["pytorch"], *map(str.strip, own[2:])]
     assert evaluated(text) == (text, [])
+    block = block_of(text)
+    assert update_block(block, merged(block.software)).block == block
     assert evaluated(evaluated(text, add=["ray", "heat"])[0], remove=["heat", "ray"])[0] == text
 
 
@@ -342,6 +344,35 @@ def test_once_is_enough(software, lines):
     mine = "".join(line for line in lines if line in OWN)
     kept = [line for line in text.splitlines(keepends=True) if line in mine]
     assert "".join(kept) == mine
+
+
+SHELL = [
+    "if a; then", "fi", "else", "for x in a b; do", "done", "while :; do", "case $x in", "a) module load C;;", "esac",
+    "f() {", "}", "( cd x", ")", "cat <<EOF", "EOF", "cat <<'E F'", "E F", "cat <<-EOF", "\tEOF", "echo 'a", "b'",
+    "module load A", "module load Old", "ml X \\", "  Y", "# it's", "# x \\", "# <<EOF", "x=$((1<<x))", "echo \\'",
+    "[ -d x ] && module load Z", "exec 3<<<'a'", "if ( a ); then", "a | while read x; do", "done < f", "y=(a b)",
+]  # fmt: skip
+
+
+def bash_reads(lines):
+    """Whether they are whole commands."""
+    done = subprocess.run(["bash", "-n"], input="".join(lines).encode(), capture_output=True, check=False, timeout=60)
+    return done.returncode == 0 and not done.stderr
+
+
+@given(st.lists(st.lists(st.sampled_from(SHELL), min_size=1, max_size=4), min_size=8, max_size=8))
+@example([["module load Old", "if a; then", "module load Old", "fi"], ["cat <<EOF", "module load Old", "EOF", "Old"]])
+@BUDGET
+def test_bash_reads_what_is_left(drawn):
+    """Of whatever bash has read before: no line goes out of the middle of a command."""
+    for lines in drawn:
+        text = body(*lines)
+        if lines[-1].endswith("\\") or not bash_reads(block_of(text).lines):
+            continue
+        with contextlib.suppress(ModulesBlockError):  # what can't be told is refused
+            text, _ = evaluated(text)
+            assert bash_reads(block_of(text).lines), lines
+            assert evaluated(text) == (text, [])
 
 
 @given(

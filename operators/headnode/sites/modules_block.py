@@ -22,7 +22,8 @@ from headnode.sites.launchers import ALIASES
 from headnode.sites.module_lines import module_command, same_line, variable_of
 
 _MARK = re.compile(r"(?P<indent>[ \t]*)#[ \t]*MODULES[ \t]+(?P<kind>BEGIN|END)(?P<words>(?:[ \t].*)?)\r?\n?", re.DOTALL)
-_HEREDOC = re.compile(r"(?<!<)<<-?\s*(['\"]?)([A-Za-z_]\w*)\1")
+_HEREDOC = re.compile(r"""(?<!<)<<(-?)[ \t]*(?:'([^'\n]+)'|"([^"\n]+)"|\\?([A-Za-z_][\w.-]*))""")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _CLOSED_BY: Final = {
     "if": "fi", "for": "done", "while": "done", "until": "done", "select": "done", "case": "esac", "{": "}", "(": ")",
 }  # fmt: skip
@@ -91,7 +92,7 @@ def parse_modules_block(text: str) -> list[str | ModulesBlock]:
     parts: list[str | ModulesBlock] = []
     around: list[str] = []
     begin: tuple[int, re.Match[str]] | None = None
-    for number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+", text), start=1):
+    for number, line in enumerate(_LINE.findall(text), start=1):
         mark = _MARK.fullmatch(line)
         if mark is None:
             around.append(line)
@@ -206,7 +207,7 @@ def update_block(block: ModulesBlock, lines: Sequence[str], *, former: Sequence[
         result += [text for before, text in own if moved[before] == place]
         result += texts[place : place + 1]
     notes = tuple(_dropped(ours, numbers, lines=lines, former=former))
-    return Updated(block=replace(block, lines=tuple(result)), notes=notes)
+    return Updated(block=replace(block, lines=tuple(_LINE.findall("".join(result)))), notes=notes)
 
 
 def _aligned(old: Sequence[str], new: Sequence[str]) -> tuple[list[int | None], list[int]]:
@@ -256,21 +257,26 @@ def _commands(block: ModulesBlock) -> Iterator[tuple[int, str]]:
 def _size(lines: Sequence[str]) -> int | None:
     """Return how many lines the command has that begins here, None where they don't end it."""
     waiting: list[str] = []
-    text = heredoc = ""
+    heredocs: list[tuple[str, str]] = []
+    text = ""
     for count, line in enumerate(lines[:_LONGEST_COMMAND], start=1):
-        if heredoc:
-            heredoc = "" if line.strip() == heredoc else heredoc
+        bare = line.removesuffix("\n").removesuffix("\r")
+        if heredocs:
+            dash, word = heredocs[0]
+            if (bare.lstrip("\t") if dash else bare) == word:
+                del heredocs[0]
         else:
-            text += line.removesuffix("\n").removesuffix("\r")
+            text += bare
             try:
                 tokens = _tokens(text)
             except ValueError:  # an open quote, or a line that goes on in the next one
                 text += "\n"
                 continue
             _open_and_close(tokens, waiting)
-            heredoc = found[2] if (found := _HEREDOC.search(text)) is not None else ""
+            if tokens and "((" not in text:  # where << shifts numbers
+                heredocs = [(found[1], found[2] or found[3] or found[4]) for found in _HEREDOC.finditer(text)]
             text = ""
-        if not waiting and not heredoc:
+        if not waiting and not heredocs:
             return count
     return None
 
