@@ -1,5 +1,6 @@
 """headnode as others get it: the wheel in an environment of its own, and the mounted folders without any wheel."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -63,6 +64,16 @@ def test_the_wheel_is_what_is_imported(installed, tmp_path):
     program = "import headnode, headnode_ui; print(headnode.__file__, headnode_ui.__file__)"
     for file in run(installed, "-c", program, cwd=tmp_path).split():
         assert Path(file).is_relative_to(installed.parents[1])
+
+
+def test_the_catalogue_is_in_the_wheel(installed, tmp_path):
+    """Each file of it, with the user's own beside them; Airflow's own command knows the setting for their folder."""
+    (tmp_path / "mine.yaml").write_text("{name: mine, title: Mine, operator: Me}")
+    listed = json.loads(run(installed.parent / "headnode", "sites", "--sites-folder", tmp_path, "--json", cwd=tmp_path))
+    files = (ROOT / "operators" / "headnode" / "sites").glob("*.yaml")
+    assert [system["name"] for system in listed["systems"]] == sorted(["mine", *(file.stem for file in files)])
+    settings = run(installed, "-m", "airflow", "config", "list", "--section", "headnode", cwd=tmp_path)
+    assert "sites_folder = " in settings
 
 
 def test_consumers_can_check_their_types_strictly(installed, consumer_of_wheel, tmp_path):
