@@ -24,15 +24,16 @@ def test_an_environment_is_built_once_and_found(built):
     assert {task: state for task, state in built.states().items() if task != "refused"} == {
         "build": "success",
         "job": "success",
+        "array": "success",
         "build_in_job": "success",
     }
     path = built.xcom("build")
     log = built.log("build")
     assert "headnode: building venv-" in log
     assert "Successfully installed alpha-1.0 beta-1.0" in log
-    name, file = built.xcom("job")
-    assert name == "alpha"
-    assert file.startswith(f"{path}/lib/")
+    for name, file in (built.xcom("job"), *built.xcom("array")):
+        assert name == "alpha"
+        assert file.startswith(f"{path}/lib/")
     assert "headnode: building" not in built.log("job")
 
 

@@ -113,7 +113,9 @@ class ArrayRoundsTrigger(SlurmJobTrigger):
         following: Sequence[asyncio.Task[Run]],
     ) -> Submitted:
         """Submit (or find) one array job; where a limit of the site is in the way, when another one has ended."""
-        files = {"element_offset": f"{part.offset}\n".encode()} if part.offset else {}
+        files = {name: base64.b64decode(content) for name, content in (self.files or {}).items()}
+        if part.offset:
+            files["element_offset"] = f"{part.offset}\n".encode()
         if self.arguments is not None:
             files[ARGUMENTS_FILE] = await asyncio.to_thread(_arguments_of, self.arguments, part)
         request = SubmitRequest(

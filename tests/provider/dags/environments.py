@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG
 
-from headnode import BuildEnvironmentOperator, Commands, SlurmJobOperator, VirtualEnv
+from headnode import BuildEnvironmentOperator, Commands, SlurmArrayOperator, SlurmJobOperator, VirtualEnv
 
 BUILT = VirtualEnv("{{ params.lock }}", wheelhouse="{{ params.wheels }}")
 SHOW = 'import json, os, beta; json.dump([beta.NAME, beta.__file__], open(os.environ["HEADNODE_RESULT"], "w"))'
@@ -10,7 +10,8 @@ SHOW = 'import json, os, beta; json.dump([beta.NAME, beta.__file__], open(os.env
 with DAG("environments", schedule=None, params={"lock": "/nowhere", "wheels": "/nowhere"}):
     build = BuildEnvironmentOperator(task_id="build", environment=BUILT, where="login", poll_seconds=1)
     job = SlurmJobOperator(task_id="job", environment=BUILT, command=["python3", "-c", SHOW])
-    build >> job
+    array = SlurmArrayOperator(task_id="array", array="0-1", environment=BUILT, command=["python3", "-c", SHOW])
+    build >> [job, array]
     BuildEnvironmentOperator(task_id="build_in_job", environment=Commands("export COLOUR=blue") + BUILT, memory="50M")
     BuildEnvironmentOperator(
         task_id="refused",
