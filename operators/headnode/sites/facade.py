@@ -153,12 +153,23 @@ def _launched(
             "launch", f"how many GPUs a node of {place.partition_name} has is unknown; give gpus_per_node= (0 for none)"
         )
     layout = launcher.layout(machine)
+    _refuse_more_gpus(layout, machine, place)
     command = fields.get("command")
     launch = launcher.launch(machine, layout, command=command if command is not None else "")
     asked = _asked(layout, fields)
     gpus = request_gpus(layout, place.system, fields)
     memory = request_memory(layout, place.partition, fields)
     return {**fields, **asked, **gpus, **memory, "launch_prefix": launch.prefix}, list(launch.lines)
+
+
+def _refuse_more_gpus(layout: Layout, machine: Machine, place: Place) -> None:
+    if place.system is None or machine.gpus is None or layout.gpus_per_node <= machine.gpus:
+        return
+    raise JobSpecError(
+        "gpus_per_node",
+        f"{layout.gpus_per_node} GPUs on a node, where one of {place.partition_name} of {place.system.name} has"
+        f" {machine.gpus}: {place.system.source_of(f'partitions.{place.partition_name}', 'gpus')}",
+    )
 
 
 def _described(fields: Mapping[str, Any], unknown: frozenset[str]) -> tuple[Launcher | None, Environment | None]:

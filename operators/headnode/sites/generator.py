@@ -11,8 +11,8 @@ from headnode.sites.catalogue import Catalogue
 from headnode.sites.environments.environment import Environment
 from headnode.sites.environments.modules import Modules
 from headnode.sites.facade import Place, arrange, find_place, surroundings_of
-from headnode.sites.launchers import launcher_for, parse_launcher, software_named
-from headnode.sites.launchers.launcher import Launcher, to_json
+from headnode.sites.launchers import kind_of, launcher_for, parse_launcher, software_named
+from headnode.sites.launchers.launcher import Launcher
 from headnode.sites.system import Partition, System
 from headnode.slurm.jobspec import JobSpec, parse_jobspec
 from headnode.slurm.standalone import render_standalone_script
@@ -86,7 +86,7 @@ def generate_script(
             nearest names, or the number and where it was read.
     """
     program = software_named(software)
-    launcher = parse_launcher({"kind": to_json(launcher_for(program)())["kind"], **(launch or {})})
+    launcher = parse_launcher({"kind": kind_of(launcher_for(program)), **(launch or {})})
     system = catalogue.system(system_name)
     fields: dict[str, Any] = {
         "job_name": job_name or program,
@@ -170,7 +170,7 @@ def _sources(place: Place, stack: str | None) -> list[str]:
     system = place.system
     if system is None:
         return []
-    found = []
+    found: list[tuple[str, str, str | None]] = []
     if place.partition is not None:
         kind = "partition" if place.partition.is_partition else "nodes"
         found.append((f"{kind} {place.partition_name}", f"partitions.{place.partition_name}", None))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,8 +13,6 @@ from headnode.slurm.script import render_command, render_directive, render_expor
 OUTPUT: Final = "%x-%j.out"
 
 _NEEDS_HEADNODE: Final = ("script", "secret_env", "components")
-# Whatever stands after these on a comment's line, sbatch takes for options (src/sbatch/opt.c).
-_DIRECTIVE = re.compile(r"#\s*(?:SBATCH|PBS|BSUB)\b")
 
 
 def render_standalone_script(spec: JobSpec, header_comments: Sequence[str] = ()) -> str:
@@ -42,5 +39,5 @@ def render_standalone_script(spec: JobSpec, header_comments: Sequence[str] = ())
 
 
 def _comments(comments: Sequence[str]) -> list[str]:
-    lines = [f"# {line}".rstrip() for comment in comments for line in comment.splitlines() or [""]]
-    return [f"# - {line[1:].lstrip()}" if _DIRECTIVE.match(line) else line for line in lines]
+    # The blank makes a comment of what sbatch would take for its options (src/sbatch/opt.c: #SBATCH, #PBS, #BSUB).
+    return [f"# {line}".rstrip() for comment in comments for line in comment.splitlines() or [""]]

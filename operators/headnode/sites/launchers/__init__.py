@@ -43,14 +43,21 @@ __all__ = [
     "RayTune",
     "TensorFlowMultiWorker",
     "Torchrun",
+    "kind_of",
     "launcher_for",
     "parse_launcher",
     "software_named",
 ]
 
+
+def kind_of(launcher: type[Launcher]) -> str:
+    """Return the ``kind`` by which a launcher is written down."""
+    return str(launcher.model_fields["kind"].default)
+
+
 #: Every launcher by its kind.
 LAUNCHERS: Final[dict[str, type[Launcher]]] = {
-    each.model_fields["kind"].default: each
+    kind_of(each): each
     for each in (
         Torchrun,
         DeepSpeed,
