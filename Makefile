@@ -10,6 +10,7 @@ SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server o
 SSH_PACKAGES := libpam-google-authenticator
 BROWSER_PACKAGES := chromium
 CHAOS_PACKAGES := faketime
+SCRIPT_PACKAGES := shellcheck
 
 define MAKE_VENV
 test -x $(1)/bin/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -81,7 +82,7 @@ browser:
 	@$(call INSTALL_PACKAGES,$(BROWSER_PACKAGES))
 
 faults:
-	@$(call INSTALL_PACKAGES,$(CHAOS_PACKAGES) $(SSH_PACKAGES))
+	@$(call INSTALL_PACKAGES,$(CHAOS_PACKAGES) $(SSH_PACKAGES) $(SCRIPT_PACKAGES))
 
 chaos: packages faults $(VENV)/.tested  ## break a cluster and an Airflow at full length, about an hour, and print each row
 	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos
