@@ -10,7 +10,7 @@ SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server o
 SSH_PACKAGES := libpam-google-authenticator
 BROWSER_PACKAGES := chromium
 CHAOS_PACKAGES := faketime
-SCRIPT_PACKAGES := shellcheck
+SCRIPT_PACKAGES := shellcheck lmod
 
 define MAKE_VENV
 test -x $(1)/bin/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
