@@ -55,8 +55,8 @@ PARTITIONS = (
 HARDWARE = "batch*|2|16|16|1|1|8000|(null)|n[1-2]|\ngpu|3|128|1|64|2|512000|gpu:mi250:8(S:0)|g[1-3]|\n"
 NODE_RECORDS = (
     "NodeName=g1 Arch=x86_64 CoresPerSocket=64  CPUAlloc=0 CPUEfctv=112 CPUTot=128 AvailableFeatures=a,b"
-    " Gres=gpu:mi250:8(S:0) RealMemory=512000 Sockets=1 Boards=1 CoreSpecCount=8 CPUSpecList=0-1,16-17 MemSpecLimit=20480"
-    " ThreadsPerCore=2\n"
+    " Gres=gpu:mi250:8(S:0) RealMemory=512000 Sockets=1 Boards=1 CoreSpecCount=8 CPUSpecList=0-1,16-17"
+    " MemSpecLimit=20480 ThreadsPerCore=2\n"
 )
 MODULES = "Hi\nheadnode:modules lmod 8.7.32\n/apps:\nGCC/12.3.0(default)\nPyTorch/2.1\nheadnode:modules:end\n"
 RESERVATIONS = (

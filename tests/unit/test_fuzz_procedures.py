@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import broken_answers as said
 import pytest
+import yaml
 from broken_answers import encoded, framed, zipped
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +52,7 @@ from headnode.cluster.queries import (
 )
 from headnode.cluster.rounds import Rounds
 from headnode.cluster.secrets import discard_secrets
-from headnode.cluster.slurm_check import ask_slurm
+from headnode.cluster.slurm_check import ask_all, ask_slurm
 from headnode.cluster.staging.manifest import Item, Manifest
 from headnode.cluster.staging.remote import (
     finish,
@@ -75,6 +76,10 @@ from headnode.cluster.submission import (
 from headnode.cluster.sweeping import find_jobs
 from headnode.cluster.watched import WatchedPlace, read_version, store_version
 from headnode.errors import ConnectionLost, HeadnodeError
+from headnode.sites.measured import describe_site
+from headnode.sites.probing import probe_cluster
+from headnode.sites.site_file import render_site
+from headnode.sites.system import System
 from headnode.slurm.record import Labels
 from headnode.slurm.states import Phase, phase_of
 from headnode.ssh.port import Answer, Command
@@ -123,6 +128,28 @@ SLURM = "".join(
     f"{name} {encoded(text)}|0|\n"
     for name, text in {"config": said.CONFIG, "partitions": "batch*|up|1-00|1/3/0/4\n", "qos": "normal|||||\n"}.items()
 )
+
+
+SITE = "\n".join(
+    f"{name} {encoded(text)}|0|"
+    for name, text in {
+        "config": f"{said.CONFIG}GresTypes = gpu\n",
+        "partitions": said.PARTITIONS,
+        "hardware": said.HARDWARE,
+        "qos": "normal|1-00:00:00|node=4|5|6\n",
+        "modules": said.MODULES,
+        "shell": "headnode:shell internet no\nheadnode:shell end\n",
+    }.items()
+)
+KINDS = f"sbatch |1|{encoded('sbatch: error: no account')}\nnodes {encoded(said.NODE_RECORDS)}|0|\n"
+
+
+def _probe():
+    """Probe a cluster; what is written of it is a file of the catalogue whatever was broken."""
+    answers = yield from probe_cluster()
+    block = describe_site(answers, name="here", hosts=["h"], port=22, jump_hosts=[], date="2026-11-21")
+    System.model_validate(yaml.safe_load(render_site(block)))
+    return answers
 
 
 class Talk(NamedTuple):
@@ -257,6 +284,8 @@ TALKS = {
     "stop_run": Talk(lambda: stop_run(RUN), {"ending": ""}),
     "look_at_host": Talk(lambda: look_at_host("~/w"), {"looking at the host": HOST}),
     "ask_slurm": Talk(lambda: ask_slurm(user="me", path=None), {"asking Slurm": SLURM}),
+    "ask_all": Talk(lambda: ask_all({"config": ["true"]}, purpose="asking"), {"asking": SLURM}),
+    "probe_cluster": Talk(_probe, {"asking for partitions": SITE, "asking for one node": KINDS}),
     "check_cluster": Talk(
         lambda: check_cluster(
             ClusterSettings(ssh=SSHSettings(conn_id="c", host="h", username="u")), clock=lambda: 1000.0

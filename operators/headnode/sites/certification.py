@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from headnode.errors import JobSpecError
 from headnode.sites.catalogue import Catalogue, nearest
-from headnode.sites.environments import Commands, Modules
+from headnode.sites.environments.commands import Commands
 from headnode.sites.environments.environment import Environment, Surroundings
+from headnode.sites.environments.modules import Modules
 from headnode.sites.facade import arrange
 from headnode.sites.launchers import LAUNCHERS, launcher_for
 from headnode.sites.launchers.launcher import Launcher

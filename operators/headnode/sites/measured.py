@@ -94,7 +94,7 @@ def _gpu_request(answers: SiteAnswers) -> Fact:
 
 def _mandatory(answers: SiteAnswers) -> Fact:
     refused = answers.test_job
-    known = {"account": None, "qos": None} if refused is not None else {"account": False, "qos": False}
+    known: dict[str, bool | None] = dict.fromkeys(("account", "qos"), None if refused is not None else False)
     comments = dict.fromkeys(known, f"sbatch --test-only without one: {refused}" if refused else "")
     for word in known:
         if refused is not None and re.search(rf"\b{word}\b", refused, re.IGNORECASE):

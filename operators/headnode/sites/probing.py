@@ -86,7 +86,7 @@ def probe_cluster() -> Procedure[SiteAnswers]:
         nodes=_read(told, "nodes", hardware.parse_node_records),
         modules=_read(told, "modules", parse_modules),
         shell=_read(told, "shell", parse_login_shell),
-        test_job=told["sbatch"].failure if told["sbatch"].status else None,
+        test_job=_refusal(told.get("sbatch")),
     )
 
 
@@ -108,8 +108,16 @@ def try_job(listed: Sequence[PartitionRecord]) -> list[str]:
     return [*_WITHOUT_ACCOUNT, "sbatch", "--test-only", "--time=1", "--ntasks=1", *where, "--wrap=true"]
 
 
+def _refusal(answer: Told | None) -> str | None:
+    if answer is None:
+        return "it was not asked"
+    return (answer.failure or f"it ended with {answer.status}") if answer.status else None
+
+
 def _needed(told: Mapping[str, Told], name: str, parse: Callable[[str], T]) -> T:
-    answer = told[name]
+    answer = told.get(name)
+    if answer is None:
+        raise UnreadableAnswer(f"probing the site: nothing was said of {name}")
     if answer.status:
         raise ControllerUnavailable(
             f"slurmctld does not answer: {answer.failure}. It may be under maintenance, see the site's status page"

@@ -72,13 +72,19 @@ def _comment(text: str, indent: str) -> list[str]:
     return [f"{indent}# {line}" for line in wrapped]
 
 
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list | dict):
+        return [text for each in (value.values() if isinstance(value, dict) else value) for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
 def _told(text: str) -> str:
     return _NO_YAML.sub("?", visible(text))
 
 
 def _flow(value: Any) -> str:
     # What is no single line is written with escapes.
-    style = '"' if isinstance(value, str) and (not is_visible(value) or _NO_YAML.search(value)) else None
+    style = '"' if any(not is_visible(text) or _NO_YAML.search(text) for text in _texts(value)) else None
     text = yaml.safe_dump(
         value, default_flow_style=True, default_style=style, width=_ENDLESS, allow_unicode=True, sort_keys=False
     )

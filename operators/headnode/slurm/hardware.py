@@ -9,6 +9,7 @@ from typing import Final
 
 from headnode.errors import UnreadableAnswer
 from headnode.slurm.nodes import count_gpus
+from headnode.slurm.partitions import is_word
 
 # The bar after each name ends the field, which then has no width that would cut it (sinfo.1, --Format). Without the
 # nodes' states and features (which may name each one's rack), alike nodes are one line.
@@ -142,7 +143,7 @@ def _record(line: str) -> NodeRecord:
             specialised_memory_mib=_count(fields.get("MemSpecLimit") or "0"),
             architecture=fields.get("Arch") or None,
             gpus=count_gpus(fields.get("Gres", "")),
-            features=() if features in _NULL else tuple(filter(None, features.split(","))),
+            features=() if features in _NULL else tuple(filter(is_word, features.split(","))),
         )
     except (KeyError, ValueError) as error:
         raise UnreadableAnswer(f"scontrol's line {line[:200]!r} is no whole node: {error!r}") from error

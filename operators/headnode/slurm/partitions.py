@@ -15,6 +15,7 @@ from headnode.errors import UnreadableAnswer
 _FIELD: Final = re.compile(r"(?:^| )([A-Za-z]+)=(\S*)")
 _NO_LIMIT: Final = frozenset({"", "UNLIMITED", "NONE", "N/A", "(null)", "ALL", "INFINITE"})
 _COUNT: Final = re.compile("[0-9]{1,9}")
+_WORD: Final = re.compile("[!-~]{1,200}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,11 @@ class PartitionRecord:
     def is_exclusive(self) -> bool:
         """Whether a job has its nodes for itself, whatever it asks for."""
         return self.oversubscribe.upper().startswith("EXCLUSIVE")
+
+
+def is_word(text: str) -> bool:
+    """Whether ``text`` can be a name of Slurm's: printable ASCII without blanks."""
+    return _WORD.fullmatch(text) is not None
 
 
 def show_partition_records() -> list[str]:
@@ -95,8 +101,8 @@ def _record(line: str) -> PartitionRecord:
 
 
 def _named(text: str) -> str:
-    if not text:
-        raise ValueError("it has no name")
+    if not is_word(text):
+        raise ValueError(f"{text[:100]!r} is no name")
     return text
 
 
@@ -114,7 +120,7 @@ def _count(text: str) -> int | None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return () if _limit(text) is None else tuple(filter(None, text.split(",")))
+    return () if _limit(text) is None else tuple(filter(is_word, text.split(",")))
 
 
 _QOS_FIELDS: Final = ("Name", "MaxWall", "MaxTRES", "MaxJobsPU", "MaxSubmitPU")
