@@ -46,6 +46,16 @@ def slow(trial):
     note("end", trial)
     return trial.params["x"]
 
+def stumbling(trial):
+    trial.suggest_float("x", 0, 1)
+    note("start", trial)
+    if len(Path(os.environ["EVENTS"]).read_text().splitlines()) == 1:
+        while not Path(os.environ["EVENTS"]).with_name("go").exists():
+            time.sleep(0.05)
+        raise RuntimeError("a process of the objective's own was ended by the warning")
+    note("end", trial)
+    return trial.params["x"]
+
 def deadly(trial):
     if os.environ["HEADNODE_TRIAL"] == "2":
         trial.suggest_float("x", 0, 1)
@@ -247,6 +257,19 @@ def test_a_warned_worker_stops_when_the_objective_reports(job):
     assert Counter(event["trial"] for event in job.events("end")) == {1: 1, 2: 1, 3: 1}
 
 
+def test_what_a_warning_breaks_is_no_failure(job):
+    """The trial is gone on with like any that the warning ended."""
+    job = job(objective="tune.py:stumbling", trials=1, workers=1)
+    (worker,) = job.begin("1.0.1")
+    job.until(lambda: job.events("start"))
+    worker.send_signal(signal.SIGUSR1)
+    (job.folder / "go").touch()
+    assert finish(job, [worker], warned="1") == 75
+    assert finish(job, job.begin("2.0.1"), "2.0.1") == 0
+    assert job.result()["failed"] == []
+    assert len({event["x"] for event in job.events("start")}) == 1
+
+
 def test_a_worker_of_an_earlier_session_leaves_the_study_alone(job):
     """As one on a node that Slurm took for dead, and that goes on beside the requeued job."""
     job = job(objective="tune.py:slow", trials=1, workers=1)
@@ -308,7 +331,7 @@ def test_a_trial_that_kills_its_workers_is_given_up(job):
 
 def test_failed_trials_are_replaced_while_some_succeed(job):
     """With others, so that as many finish as were asked for."""
-    job = job(objective="tune.py:mixed", trials=10, workers=2, max_failures=10)
+    job = job(objective="tune.py:mixed", trials=10, workers=1, max_failures=10)
     assert finish(job, job.begin("1.0.1")) == 0
     result = job.result()
     assert result["counts"]["complete"] == 10
@@ -335,7 +358,7 @@ def test_what_no_worker_can_do_ends_the_job(job, objective, kind, part):
 
 def test_a_line_that_was_cut_does_not_end_the_study(job):
     """As when its writer was killed in the middle of it."""
-    job = job()
+    job = job(workers=1)
     assert finish(job, job.begin("1.0.1")) == 0
     journal = job.folder / "shared/journal.log"
     lines = journal.read_bytes().splitlines(keepends=True)

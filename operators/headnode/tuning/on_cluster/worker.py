@@ -25,6 +25,8 @@ from .telling import Telling
 
 _LEAST_WAIT_SECONDS = 0.2
 _MOST_WAIT_SECONDS = 5.0
+#: An objective may report often, and looking whether a trial is still one's own is work for the file server.
+_LOOK_SECONDS = 1.0
 
 
 class Stopped(BaseException):
@@ -44,6 +46,7 @@ class Worker:
     objective: Callable[[Any], Any]
     warning: EndWarning
     telling: Telling = field(init=False)
+    _looked_at: float = field(init=False, default=-_LOOK_SECONDS)
 
     def __post_init__(self) -> None:
         """Prepare what it says."""
@@ -58,6 +61,7 @@ class Worker:
             else:  # others run the last ones, and may die
                 time.sleep(wait_seconds)
                 wait_seconds = min(_MOST_WAIT_SECONDS, self.study.lost_seconds / 10, wait_seconds * 2)
+        self.claims.beat_path(self.owner).unlink(missing_ok=True)  # so that nobody counts this one any more
 
     def _is_over(self) -> bool:
         if self.warning.given or self.claims.newest_session() != self.owner.session or self.place.broken.exists():
@@ -90,9 +94,9 @@ class Worker:
             if not self._take_over(before, deaths):
                 return
             if deaths >= MOST_DEATHS:
-                if self._on_grid:
-                    return
                 before, deaths = None, 0
+            if claimed.slot in finished(self._attempts(), on_grid=self._on_grid):
+                return  # a point of a grid that is given up
         fixed = dict(before.params) if before is not None else {}
         if self._on_grid:
             fixed = dict(self.study.grid[claimed.slot])
@@ -110,12 +114,15 @@ class Worker:
 
     def _take_over(self, before: Attempt, deaths: int) -> bool:
         """End what another worker left; return False where that had ended it after all."""
+        if self.optuna.get_trials(deepcopy=False)[before.number].state is not TrialState.RUNNING:
+            return True  # it was ended by one who died before it could go on with it
         if deaths >= MOST_DEATHS:
-            return optuna_study.fail(self.optuna, before.number, f"{deaths} workers died of it, one after another")
-        if self.optuna.get_trials(deepcopy=False)[before.number].state is TrialState.RUNNING:
-            if not optuna_study.tell(self.optuna, before.number, TrialState.FAIL):
-                return not finished([each for each in self._attempts() if each.slot == before.slot], on_grid=False)
-            self.telling.takes_over(before, by=self.owner.worker, lost=before.job == self._job)
+            ended = optuna_study.fail(self.optuna, before.number, f"{deaths} workers died of it, one after another")
+        else:
+            ended = optuna_study.tell(self.optuna, before.number, TrialState.FAIL)
+        if not ended:
+            return not finished([each for each in self._attempts() if each.slot == before.slot], on_grid=False)
+        self.telling.takes_over(before, by=self.owner.worker, lost=before.job == self._job)
         return True
 
     def _objective(self, trial: Any, claimed: Next) -> None:
@@ -123,8 +130,9 @@ class Worker:
         directory.mkdir(parents=True, exist_ok=True)
         os.environ["HEADNODE_TRIAL_DIRECTORY"] = str(directory)
         os.environ["HEADNODE_TRIAL"] = str(claimed.slot + 1)
+        self._looked_at = -_LOOK_SECONDS
         self.warning.listen()  # anew, since an objective may listen itself
-        _stop_at_reports(trial, lambda: self.warning.given or self._is_superseded(claimed))
+        _stop_at_reports(trial, lambda: self._must_stop(claimed))
         try:
             value = _number(self.objective(trial))
         except TrialPruned:
@@ -132,7 +140,8 @@ class Worker:
         except Stopped:
             return  # the trial is left as it is: the next worker to look for one goes on with it
         except Exception as error:  # noqa: BLE001 - whatever an objective raises is told
-            if self._is_superseded(claimed):
+            # What the warning ended beside the objective (its own processes get it, too) is no failure of its own.
+            if self.warning.given or self._is_superseded(claimed):
                 return
             told = self._failed(trial, error)
         else:
@@ -157,6 +166,13 @@ class Worker:
         this = next((one for one in attempts if (one.slot, one.attempt) == (claimed.slot, claimed.attempt)), None)
         if this is not None:
             self.telling.ended(this, attempts, workers=len(living))
+
+    def _must_stop(self, claimed: Next) -> bool:
+        now = time.monotonic()
+        if not self.warning.given and now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            return self._is_superseded(claimed)
+        return self.warning.given
 
     def _is_superseded(self, claimed: Next) -> bool:
         return (
