@@ -9,10 +9,22 @@ from airflow.sdk import DAG, Asset, AssetWatcher, XComArg, task
 
 import headnode
 from headnode import (
+    Apptainer,
+    Commands,
+    Conda,
+    DeepHyper,
+    DeepSpeed,
     DownloadOperator,
     ExcludeNode,
+    Heat,
+    Horovod,
+    Modules,
     MoreMemory,
+    Mpi,
     NoMaintenanceSensor,
+    OptunaWorkers,
+    RayCluster,
+    RayTune,
     RemotePathEventTrigger,
     RemotePathSensor,
     Resubmit,
@@ -23,7 +35,11 @@ from headnode import (
     SlurmJobSensor,
     SlurmJobTrigger,
     SlurmPartitionSensor,
+    TensorFlowMultiWorker,
+    Torchrun,
+    TrainOperator,
     UploadOperator,
+    VirtualEnv,
     slurm_task,
 )
 from headnode.errors import HeadnodeError, JobSpecError
@@ -63,6 +79,37 @@ with DAG("typed", schedule=None):
         retries=2,
         outlets=[Asset("model://trained")],
     )
+    by_site = SlurmJobOperator(
+        task_id="by_site",
+        site="juwels-booster",
+        account="budget",
+        launch=Torchrun(nodes=4, gpus_per_node=4, processes_per_node=4),
+        environment=Modules("pytorch") + VirtualEnv("requirements.lock") + Commands("export SEED=1"),
+        command="train.py",
+    )
+    by_dicts = SlurmArrayOperator(
+        task_id="by_dicts",
+        command=["train.py"],
+        array="0-9",
+        launch={"kind": "mpi", "nodes": "{{ params.nodes }}", "ranks_per_node": 2},
+        environment=[Modules(commands=("load GCC",)), Conda("science"), Apptainer(image="torch.sif", bind=("/data",))],
+    )
+    training = TrainOperator(
+        task_id="training",
+        command=["train.py"],
+        launch=DeepSpeed(),
+        nodes="{{ params.nodes }}",
+        gpus_per_node=4,
+        metric="accuracy",
+        mode="max",
+        on_timeout=None,
+        memory="8G",
+    )
+    for launcher in (
+        *(Horovod(), TensorFlowMultiWorker(), Heat(ranks_per_node=2), Mpi(nodes=2, ranks_per_node=2), RayCluster()),
+        *(RayTune(), OptunaWorkers(), DeepHyper(ranks_per_node=2)),
+    ):
+        SlurmJobOperator(task_id=launcher.kind, command=["train.py"], launch=launcher)
     text = SlurmJobOperator(task_id="text", command="hostname; nproc", time_limit=timedelta(minutes=5), nodes="{{ 2 }}")
     script = SlurmJobOperator(task_id="script", script="#!/bin/bash\nhostname\n")
     minimal = SlurmJobOperator(task_id="minimal", command=("hostname",))
@@ -126,6 +173,7 @@ assert_type(by_entry_point(1), XComArg)
 assert_type(by_name.partial().expand(number=[1, 2]), XComArg)
 assert_type(train, SlurmJobOperator)
 assert_type(tiles, SlurmArrayOperator)
+assert_type(training, TrainOperator)
 assert_type(wait, SlurmJobSensor)
 assert_type(send, UploadOperator)
 assert_type(fetch, DownloadOperator)
@@ -134,6 +182,9 @@ scene = RemotePathEventTrigger(slurm_conn_id="my_cluster", path="/data/scene.nc"
 incoming = Asset("scene", watchers=[AssetWatcher(name="scene", trigger=scene)])
 
 # What can't be right is an error of types already; an ignore that is not needed is one, too.
+SlurmJobOperator(task_id="wrong", command="true", launch="torchrun")  # type: ignore[arg-type]
+TrainOperator(task_id="wrong", command="true", mode="least")  # type: ignore[arg-type]
+Torchrun(nodes=2, gpus=4)  # type: ignore[call-arg]
 SlurmJobOperator(task_id="wrong", command=5)  # type: ignore[arg-type]
 SlurmJobOperator(task_id="wrong", command="true", time_limit=3600)  # type: ignore[arg-type]
 SlurmJobOperator(task_id="wrong", command="true", on_timeout=3)  # type: ignore[arg-type]
