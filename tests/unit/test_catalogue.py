@@ -178,6 +178,7 @@ def test_a_file_of_the_user_is_found_and_wins(tmp_path):
     for folder in (first, second):
         folder.mkdir()
         (folder / "mine.yaml").write_text(MINE.replace("My cluster", folder.name))
+    (second / ".mine.yaml.old.yaml").write_text("what an editor left")
     (second / "lumi.yml").write_text(MINE.replace("name: mine", "name: lumi").replace("ours", "finland"))
     known = Catalogue([first, str(second)])
     assert known.system("Ours").title == "second"

@@ -85,6 +85,10 @@ WRONG = {
         ("software:", "notes:\n  - a remark\n  - {text: another, source: doc}\nsoftware:"),
         "line 14: notes.1.source: 'doc' is not among the sources",
     ),
+    "a key of a note": (
+        ("software:", "notes:\n  - {text: a remark, sauce: sinfo}\nsoftware:"),
+        "line 13: notes.0.sauce: 'sauce' is no key here; did you mean source? Allowed are source, text",
+    ),
     "a source of a fact that the block can't have": (
         ("gpu_vendor: nvidia\n", "gpu_vendor: nvidia\n    source_of: {gpuz: sinfo}\n"),
         "line 11: partitions.gpu.source_of.gpuz: 'gpuz' is no fact of this block; did you mean gpu or gpus or cpu?",
@@ -169,8 +173,20 @@ def test_what_is_wrong_is_told_with_its_line(change, message, tmp_path):
         (b"name: \x00", "is no YAML: "),
         (b"a: &a [*a]\n", "line 1: title: is missing"),
         (b"[" * 5000, "is no YAML: "),
+        (
+            b"a: &a [x]\n" + b"".join(b"%c: &%c [%s]\n" % (n, n, b"*%c," % (n - 1) * 9) for n in range(98, 115)),
+            "'a' is",
+        ),
     ],
-    ids=["nothing", "a list", "no text", "a NUL", "a list in itself", "deeper than anybody reads"],
+    ids=[
+        "nothing",
+        "a list",
+        "no text",
+        "a NUL",
+        "a list in itself",
+        "deeper than anybody reads",
+        "longer than any memory",
+    ],
 )
 def test_what_is_no_description_at_all(content, message, tmp_path):
     """Whatever the file holds, the answer is an error with its name."""

@@ -71,10 +71,14 @@ class Catalogue:
     def _files(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
         for folder in [OWN_FOLDER, *self._folders]:
-            for path in sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES):
+            for path in sorted(path for path in folder.iterdir() if _is_system_file(path)):
                 found.pop(path.stem, None)  # so that what wins is also what comes last
                 found[path.stem] = path
         return found
+
+
+def _is_system_file(path: Path) -> bool:
+    return path.suffix in _SUFFIXES and not path.name.startswith(".")
 
 
 def split_folders(text: str) -> list[Path]:

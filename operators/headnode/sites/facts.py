@@ -53,7 +53,7 @@ Date = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){0,2}$"), BeforeValida
 class Block(BaseModel):
     """A part of a system's file, which has no other keys than these."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Source(Block):

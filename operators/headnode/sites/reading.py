@@ -154,8 +154,8 @@ def _block_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
     parts = iter(loc)
     for part in parts:
         annotation = block.model_fields[str(part)].annotation
-        if get_origin(annotation) is dict:
-            next(parts, None)
+        if get_origin(annotation) in (dict, tuple):
+            next(parts, None)  # the name or the number of a block
         block = next(_models_in(annotation), block)
     return block
 
