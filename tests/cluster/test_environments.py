@@ -2,6 +2,8 @@
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -10,9 +12,12 @@ from wheels import write_wheel
 
 from headnode.cluster.login_run import LoginRun, RunSeen, follow_run, start_run, stop_run
 from headnode.cluster.submission import SubmitRequest, submit
+from headnode.errors import TransferStopped
+from headnode.hooks.login_build import build_on_login_host
 from headnode.hooks.staging import Options
+from headnode.hooks.transfer import Stop
 from headnode.hooks.wheelhouse import stage_wheelhouses
-from headnode.sites.environments import Commands, VirtualEnv
+from headnode.sites.environments import Commands, Modules, VirtualEnv
 from headnode.sites.environments.environment import Surroundings
 from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.script import render_script
@@ -52,14 +57,27 @@ def wheelhouse(tmp_path):
 def start(ask, new_place):
     """Return a function that submits a job in an environment, and returns its directory."""
 
-    def run(environment, *command):
-        fields = {"job_name": "test", "command": list(command), "memory": "10M"}
+    def run(environment, *command, script=None):
+        fields = {"job_name": "test", "command": list(command) or None, "script": script, "memory": "10M"}
         spec = parse_jobspec({**fields, "setup": "\n".join(environment.lines(Surroundings()))})
         request = SubmitRequest(place=new_place(), script=render_script(spec), files=environment.files())
         submitted = ask(submit(request))
         return submitted.job_id, Path(submitted.directory)
 
     return run
+
+
+@pytest.fixture
+def modules(tmp_path):
+    """Return a folder of modules for Lmod: one in two versions, which brings a package that is not the right one."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "beta.py").write_text("raise SystemExit('the beta of a module')\n")
+    for version in ("1.0", "2.0"):
+        file = tmp_path / "modules" / "tool" / f"{version}.lua"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f'setenv("TOOL", "{version}")\nprepend_path("PYTHONPATH", "{packages}")\n')
+    return tmp_path / "modules"
 
 
 def wait_for(condition, what):
@@ -89,7 +107,7 @@ def builds_in(environments):
 
 
 LOOK = """
-import importlib.util, socket, sys
+import importlib.util, os, socket, sys
 try:
     socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5).close()
     print("a network")
@@ -97,55 +115,94 @@ except OSError:
     print("no network")
 if importlib.util.find_spec("beta"):
     import beta
-    print(beta.NAME, beta.__file__)
+    print(beta.NAME, beta.__file__, "with tool", os.environ["TOOL"])
 """
 
 
 @pytest.fixture
-def uploaded(wheelhouse, environments, slurm_cluster, monkeypatch, caplog):
+def conn_id(environments, slurm_cluster, monkeypatch):
+    """Return the id of an Airflow connection in whose work directory the environments are."""
+    connection = slurm_cluster.airflow_connection_json("slurm", work_directory=str(environments.parent))
+    monkeypatch.setenv("AIRFLOW_CONN_ENVIRONMENTS", connection)
+    return "environments"
+
+
+@pytest.fixture
+def uploaded(wheelhouse, environments, conn_id, caplog):
     """Return an environment whose wheels were put on the cluster, twice: the second time they were there."""
     caplog.set_level("INFO", logger="headnode")
-    connection = slurm_cluster.airflow_connection_json("slurm", work_directory=str(environments.parent))
-    monkeypatch.setenv("AIRFLOW_CONN_WHEELS", connection)
     built = VirtualEnv("jobs.lock", wheelhouse="wheels").resolved(wheelhouse.parent)
     for _ in range(2):
-        stage_wheelhouses(built, conn_id="wheels", options=OPTIONS)
+        stage_wheelhouses(built, conn_id=conn_id, options=OPTIONS)
     assert [record.getMessage() for record in caplog.records].count(f"sending the wheelhouse {wheelhouse}") == 1
     assert {each.name for each in (environments / built.wheels).iterdir()} == {x.name for x in wheelhouse.iterdir()}
     return built
 
 
-def test_two_jobs_share_what_is_built_without_a_network(uploaded, environments, start, slurm_cluster):
+def test_two_jobs_share_what_is_built_without_a_network(uploaded, modules, environments, start, slurm_cluster):
     """One builds, from the wheels that were uploaded, the other waits; both run in what was built, cut off."""
     look = ("python3", "-c", LOOK, str(slurm_cluster.port))
-    jobs = [start(each, *look) for each in (CUT_OFF + uploaded, CUT_OFF + uploaded, Commands("true"))]
+    cut_off = CUT_OFF + Modules(commands=[f"use {modules}", "tool/1.0"]) + uploaded
+    jobs = [start(each, *look) for each in (cut_off, cut_off, Commands("true"))]
     *ends, plain = (end_of(job) for job in jobs)
     (build,) = builds_in(environments)
     (packages,) = (build / "lib").glob("python3*/site-packages")
-    assert [(code, output) for code, output, _ in ends] == [(0, f"no network\nalpha {packages}/beta.py\n")] * 2, ends
+    found = f"no network\nalpha {packages}/beta.py with tool 1.0\n"
+    assert [(code, output) for code, output, _ in ends] == [(0, found)] * 2, ends
     assert plain[:2] == (0, "a network\n")
     said = "".join(errors for _, _, errors in ends)
     assert len(re.findall("headnode: building venv-", said)) == 1
     assert len(re.findall(r"headnode: venv-.* was built in [0-9]+ s", said)) == 1
 
 
-def test_a_killed_build_is_finished_by_the_next(wheelhouse, environments, start, tmp_path):
-    """The next job takes away what the killed one left, and builds."""
+def test_modules_are_loaded_in_order_or_the_job_says_why_not(modules, start):
+    """By a real module system; a shell that has not read where it is defined says how to begin."""
+    loaded = Modules(commands=[f"use {modules}", "tool/1.0", "swap tool/1.0 tool/2.0"], purge=True)
+    missing = Modules(commands=[f"use {modules}", "load tool/3.0", "load tool"])
+    jobs = (
+        start(loaded, "sh", "-c", 'echo "$TOOL"'),
+        start(missing, "echo", "never"),
+        start(loaded, script="#!/bin/bash\necho never\n"),
+    )
+    good, unknown, no_login = map(end_of, jobs)
+    assert good[:2] == (0, "2.0\n"), good
+    assert unknown[:2] == (1, "")
+    assert "tool/3.0" in unknown[2]
+    assert no_login[:2] == (1, "")
+    assert "has no command 'module' in this shell; a script must begin with '#!/bin/bash -l'" in no_login[2]
+
+
+@pytest.fixture
+def slow_python(tmp_path):
+    """Return an interpreter that makes a file when an environment was begun, and waits for another one."""
     python = tmp_path / "slow-python"
     python.write_text(SLOW_PYTHON.format(python="/usr/bin/python3", folder=tmp_path))
     python.chmod(0o755)
+    return python
+
+
+def builders(tmp_path):
+    """Return the processes that build an environment of this test."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(word.endswith("/build_venv.sh") for word in process.info["cmdline"] or [])
+        and any(str(tmp_path) in word for word in process.info["cmdline"])
+    ]
+
+
+def test_a_killed_build_is_finished_by_the_next(wheelhouse, environments, start, slow_python, tmp_path):
+    """The next job takes away what the killed one left, and builds."""
     (environments / "wheels").mkdir(parents=True)
     for each in wheelhouse.iterdir():
         (environments / "wheels" / each.name).write_bytes(each.read_bytes())
-    built = VirtualEnv("jobs.lock", python=str(python)).resolved(wheelhouse.parent)
+    built = VirtualEnv("jobs.lock", python=str(slow_python)).resolved(wheelhouse.parent)
     built = built.model_copy(update={"wheels": "wheels"})
 
     killed = start(built, "true")
     wait_for((tmp_path / "began").exists, "the build's begin")
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if any(word.endswith("/build_venv.sh") for word in words) and any(str(tmp_path) in word for word in words):
-            process.kill()
+    for process in builders(tmp_path):
+        process.kill()
     (left,) = builds_in(environments)
     assert end_of(killed)[:2] == (1, "")
     (tmp_path / "go").touch()
@@ -175,3 +232,20 @@ def test_a_script_on_the_login_host_outlives_who_started_it(ask, tmp_path):
     ask(stop_run(run))
     wait_for(lambda: ask(follow_run(run, offset=0)).exit_code == -1, "its end")
     assert not psutil.pid_exists(process)
+
+
+def test_a_build_on_the_login_host_ends_with_its_task(wheelhouse, environments, conn_id, slow_python, tmp_path):
+    """A task that is ended leaves neither processes nor half an environment."""
+    built = VirtualEnv("jobs.lock", python=str(slow_python)).resolved(wheelhouse.parent)
+    options = replace(OPTIONS, stop=Stop())
+    with ThreadPoolExecutor() as pool:
+        build = pool.submit(
+            build_on_login_host, built, conn_id=conn_id, site=None, partition=None, poll_seconds=0.2, options=options
+        )
+        wait_for((tmp_path / "began").exists, "the build's begin")
+        assert builders(tmp_path)
+        options.stop.set()
+        with pytest.raises(TransferStopped):
+            build.result(60)
+    wait_for(lambda: not builders(tmp_path), "the builder's end")
+    assert builds_in(environments) == []
