@@ -29,7 +29,7 @@ COLUMNS: Final = (
     *("job s", "task s", "best value"),
 )
 HOW: Final = """\
-The objective waits 2 to 6 s by its parameters, in ten steps that it reports. It stands for work that is done \
+The objective waits 1 to 4 s by its parameters, in ten steps that it reports. It stands for work that is done \
 elsewhere, on GPUs, since this machine has no cores for four workers. Sampler and seed are such that all numbers of \
 workers run the same trials. The speed-up is the seconds of all trials, which is what one worker needs that loses no \
 time between them, by the time from the first trial's start to the last one's end; the ideal is the number of \
@@ -66,7 +66,7 @@ def main(
             load_before=load_before,
         )
     shutil.rmtree(folder, ignore_errors=True)
-    lines = [f"| {' | '.join(COLUMNS)} |", "| " + "--- | " * len(COLUMNS)]
+    lines = [f"| {' | '.join(COLUMNS)} |", f"| {' | '.join(['---'] * len(COLUMNS))} |"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     report = "\n".join(["## Hyperparameter search by 1, 2 and 4 workers", "", about, "", HOW, "", *lines, ""])
     print(report)

@@ -9,9 +9,9 @@ STEPS = 10
 
 
 def objective(trial: Any) -> float:
-    """Take 2 to 6 s by the parameters, in steps that are reported."""
+    """Take 1 to 4 s by the parameters, in steps that are reported."""
     x = trial.suggest_float("x", 0, 1)
-    seconds = 2 + 4 * trial.suggest_float("size", 0, 1)
+    seconds = 1 + 3 * trial.suggest_float("size", 0, 1)
     for step in range(STEPS):
         time.sleep(seconds / STEPS)
         trial.report(x * step, step)
