@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from headnode import Resubmit, SlurmArrayOperator, SlurmJobOperator
+from headnode import Resubmit, SlurmArrayOperator, SlurmJobOperator, VirtualEnv
 from headnode.errors import JobSpecError
 from headnode.operators.slurm_job import SlurmJobOperator as Job
 from headnode.sites.environments.modules import Modules
@@ -174,6 +174,19 @@ def test_start_from_trigger_takes_them():
     assert arguments["environment"] == {"kind": "modules", "software": "pytorch"}
     assert "launch" in arguments["templated"]
     DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+
+
+def test_environments_that_read_files_need_them_when_the_dag_is_parsed(tmp_path):
+    """A triggerer does not have them at all."""
+    job = {"command": ["train.py"], **BOOSTER}
+    with DAG("d", schedule=None):
+        with pytest.raises(JobSpecError, match=r"environment: .*missing.lock.*task 'train'"):
+            SlurmJobOperator(task_id="train", environment=VirtualEnv("missing.lock"), **job)
+        lock = tmp_path / "requirements.lock"
+        lock.write_text("attrs==25.1.0\n")
+        SlurmJobOperator(task_id="there", environment=Modules("pytorch") + VirtualEnv(str(lock)), **job)
+        with pytest.raises(JobSpecError, match="start_from_trigger: can't be used here, environment= reads files"):
+            SlurmJobOperator(task_id="t", environment=VirtualEnv(str(lock)), start_from_trigger=True, **job)
 
 
 def test_mapped_tasks_can_be_stored():

@@ -135,7 +135,8 @@ class SlurmArrayOperator(SlurmJobOperator):
             element_retries=self.element_retries,
             min_success_fraction=self.min_success_fraction,
             log_elements=self.log_elements,
-            uses_index="SLURM_ARRAY_TASK_ID" in repr((self.command, self.script, self.setup, self.env)),
+            uses_index="SLURM_ARRAY_TASK_ID"
+            in repr((self.command, self.script, self.setup, self.env, self.environment)),
         )
 
     def _trigger(
