@@ -1,7 +1,7 @@
 """Catalogue files that can't be right: the file, the line, what is wrong and what is allowed."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headnode.errors import JobSpecError
@@ -248,6 +248,7 @@ def test_a_file_that_can_not_be_right_does_not_hide_others(tmp_path):
 LUMI = (OWN_FOLDER / "lumi.yaml").read_text("utf-8")
 
 
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, len(LUMI) - 1), st.sampled_from([*":{}[],#&*!|>'\"%@`-?\n\t ", "", "\x00", "null", "- "]))
 def test_a_slip_of_the_hand_is_an_error_or_harmless(tmp_path_factory, place, slip):
     """One character more or less in a real file ends in a system or in a JobSpecError with the file's name."""

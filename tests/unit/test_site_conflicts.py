@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from headnode.errors import JobSpecError
@@ -247,6 +247,7 @@ def limits(system, name):
     return {field: value for field, value in most.items() if value is not None}
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(PARTITIONS), st.data())
 def test_within_what_is_known_nothing_is_refused_and_beyond_it_the_field_is_named(place, data):
     """For every partition of the catalogue, with numbers and with text as templates render it."""
@@ -274,6 +275,7 @@ def test_within_what_is_known_nothing_is_refused_and_beyond_it_the_field_is_name
         assert any(str(source) in str(refused.value) for source in system.sources.values())
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 80))
 def test_where_the_ratio_is_exact_no_other_is_taken(gpus, tasks, cpus):
     """On MareNostrum 5 a job starts with 20 CPUs for each GPU, in however many tasks."""
