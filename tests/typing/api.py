@@ -38,6 +38,7 @@ from headnode import (
     TensorFlowMultiWorker,
     Torchrun,
     TrainOperator,
+    TuneOperator,
     UploadOperator,
     VirtualEnv,
     slurm_task,
@@ -104,6 +105,22 @@ with DAG("typed", schedule=None):
         mode="max",
         on_timeout=None,
         memory="8G",
+    )
+    tuning = TuneOperator(
+        task_id="tuning",
+        objective="tune.py:objective",
+        trials="{{ params.trials }}",
+        workers=4,
+        direction="maximize",
+        sampler={"kind": "grid", "space": {"lr": [0.1, 0.01]}},
+        pruner="asha",
+        seed=None,
+        lost_seconds=30.5,
+        python=("apptainer", "exec", "tools.sif", "python3"),
+        on_timeout=None,
+        gpus_per_node=4,
+        environment=Modules("optuna"),
+        code="jobs",
     )
     for launcher in (
         *(Horovod(), TensorFlowMultiWorker(), Heat(ranks_per_node=2), Mpi(nodes=2, ranks_per_node=2), RayCluster()),

@@ -2,7 +2,10 @@
 
 import io
 import json
+import re
+import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 from airflow.sdk import DAG
@@ -14,6 +17,7 @@ from headnode.triggers.preparation import SPEC_FIELDS, describe_job
 from headnode.tuning.on_cluster.setting import Study
 from headnode.tuning.packing import study_files
 
+ROOT = Path(__file__).parents[2]
 GOOD = {"objective": "tune.py:objective", "trials": 24, "workers": 4, "direction": "maximize", "code": "jobs"}
 
 
@@ -117,3 +121,26 @@ def test_what_travels_is_the_same_for_the_same_study():
     assert "__main__.py" in names
     assert "headnode_tuning/worker.py" in names
     assert len(files["tuning.pyz"]) < 64 * 1024
+
+
+def test_the_example_of_the_documentation_parses(tmp_path):
+    """The DAG beside its objective; tests/jobs runs the objective."""
+    dag, objective = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tuning.md").read_text(), re.DOTALL)
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/tune.py").write_text(objective)
+    names = {"__name__": "example"}
+    exec(compile(dag, tmp_path / "tuning.py", "exec"), names)  # noqa: S102 - ours
+    assert names["tuned"].task_id == "tune"
+
+
+def test_the_script_is_one_that_bash_reads():
+    """Also without a warning before the time is up."""
+    for on_timeout in (Resubmit(), None):
+        with DAG("d", schedule=None):
+            task = TuneOperator(task_id="tune", **(GOOD | {"code": None, "objective": "m:f"}), on_timeout=on_timeout)
+        task.command, task.launch = ["m:f-0123", "python3"], task._workers(4)
+        fields = {name: getattr(task, name) for name in SPEC_FIELDS}
+        spec = describe_job({**fields, "job_name": "d.tune"}, task._policy)
+        script = render_script(spec, checkpoint=on_timeout is not None)
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True, timeout=60)
+        assert ("headnode_signals" in script) == (on_timeout is not None)
