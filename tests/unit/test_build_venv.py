@@ -121,6 +121,7 @@ def test_whoever_is_first_counts(place):
     assert (code, path) == (0, first), said
     assert "was built by another job meanwhile" in said
     assert [str(each) for each in folder_of(place).glob("b.??????")] == [first]
+    assert list(Path(first).glob("b.*")) == []  # where a link to a folder may lead
 
 
 def test_an_environment_that_does_not_run_is_built_anew(place):
