@@ -25,12 +25,14 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 HEADNODE = Path(sys.executable).parent / "headnode"
 # As Lmod does it, but for the modules; one of them complains and ends well, as Tcl's older versions do.
 MODULE = """\
+unset BASH_ENV  # of another Lmod, which would define its own module command
 export LMOD_VERSION=8.7.32
 module() {
   case "$*" in
     "--terse avail") printf '/apps/modules:\\nPyTorch/2.1.2\\nOpenMPI/4.1.5\\napptainer/1.2.5\\n' >&2;;
-    "load good/1.0") export GOOD=1;;
-    "load quiet/1.0") echo "ERROR: Unable to locate a modulefile for 'quiet/1.0'" >&2;;
+    "load good/1.0") export LOADEDMODULES=good/1.0;;
+    "load broken/1.0") echo "lua: module 'posix' not found" >&2;;
+    "load quiet/1.0") export LOADEDMODULES=other/1.0; echo "ERROR: Unable to locate a modulefile for 'quiet/1.0'" >&2;;
     *) echo "Lmod has detected the following error: The following module(s) are unknown: ${*:2}" >&2; return 1;;
   esac
 }
@@ -42,6 +44,7 @@ SOFTWARE = {
     "optuna": {"same_as": "mpi", "source": "probe"},
     "heat": {"modules": ["load missing/9.9"], "source": "probe"},
     "tensorflow": {"modules": ["load quiet/1.0"], "source": "probe"},
+    "horovod": {"modules": ["load broken/1.0"], "source": "probe"},
 }
 
 
@@ -150,8 +153,10 @@ def test_modules_that_load_and_those_that_do_not(certificate):
         "optuna": "passed",
         "heat": "failed",
         "tensorflow": "failed",
+        "horovod": "failed",
     }
     assert checks["heat"]["log"][-1].endswith("The following module(s) are unknown: missing/9.9")
+    assert checks["horovod"]["log"][-1] == "no module is loaded (LOADEDMODULES is empty)"
     assert checks["tensorflow"]["log"] == ["ERROR: Unable to locate a modulefile for 'quiet/1.0'"]
 
 

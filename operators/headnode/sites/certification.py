@@ -26,6 +26,8 @@ LAUNCHERS_WORD: Final = "launchers"
 _TIME_LIMIT: Final = timedelta(minutes=10)
 _FIND: Final = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
 _SAY_HELLO: Final = ["bash", "-c", 'echo "headnode:hello ${SLURM_NODEID:-none} $(uname -n)"']
+# Lmod and Environment Modules keep it; a module command that is broken itself may end with 0.
+_PROOF: Final = '[ -n "${LOADEDMODULES:-}" ] || { echo "no module is loaded (LOADEDMODULES is empty)"; exit 1; }'
 _RAY_HELLO: Final = [
     "python3",
     "-c",
@@ -108,7 +110,8 @@ def _load_each(stacks: Sequence[Sequence[str]]) -> str:
     """Return shell text that enters each stack in a shell of its own, and says how that ended."""
     lines = []
     for number, stack in enumerate(stacks):
-        lines += ["(", *stack, ') > "$HEADNODE_DIRECTORY/stack" 2>&1 < /dev/null']
+        proof = [_PROOF] if any(line.startswith("module load ") for line in stack) else []
+        lines += ["(", *stack, *proof, ') > "$HEADNODE_DIRECTORY/stack" 2>&1 < /dev/null']
         said = '"$(tail -c 4000 "$HEADNODE_DIRECTORY/stack" | base64 -w0)"'
         lines.append(f"""printf 'headnode:stack {number} %s %s\\n' "$?" {said}""")
     return "\n".join(lines)
