@@ -59,6 +59,11 @@ class BuildEnvironmentOperator(SlurmJobOperator):
                 "environment", f"has nothing that is built; that is VirtualEnv('requirements.lock') (task {task_id!r})"
             )
 
+    def _check_description(self, known: dict[str, Any], unknown: frozenset[str]) -> None:
+        # On the login host nothing is due that each job of the site must say.
+        account = {"account": known.get("account") or "none"} if self.where == "login" else {}
+        super()._check_description({**known, **account}, unknown)
+
     def on_kill(self) -> None:
         """End what runs on the login host; a job is cancelled by its trigger."""
         self._stop.set()

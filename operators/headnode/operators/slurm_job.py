@@ -205,7 +205,7 @@ class SlurmJobOperator(BaseOperator):
             self._policy = FailurePolicy(
                 on_out_of_memory=self.on_out_of_memory, on_timeout=self.on_timeout, on_node_fail=self.on_node_fail
             )
-            check_description(self, known, self._policy, templated)
+            self._check_description(known, templated)
             _check_max_pending(self.max_pending)
             if self.code is not None and not is_templated(self.code) and (dag := self._dag) is not None:
                 from headnode.hooks.code_archive import resolve_code_folder  # noqa: PLC0415 - see _prepare_code
@@ -214,6 +214,9 @@ class SlurmJobOperator(BaseOperator):
         except JobSpecError as error:
             raise _named(error, self.task_id) from error
         return templated
+
+    def _check_description(self, known: dict[str, Any], unknown: frozenset[str]) -> None:
+        check_description(self, known, self._policy, unknown)
 
     def _as_data(self, field: str, value: Any) -> Any:
         try:
