@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 JOBS_VENV := .venv-jobs
+FRAMEWORKS_VENV := .venv-frameworks
 PIP_INSTALL = $(shell command -v uv >/dev/null 2>&1 && echo "uv pip install -q --python $(1)/bin/python" || echo "$(1)/bin/python -m pip install -q --disable-pip-version-check")
 
 SYSTEM_PACKAGES := slurmctld slurmd slurm-client slurmdbd munge openssh-server openssh-client mariadb-server rsync python3-venv
@@ -84,6 +85,17 @@ browser:
 faults:
 	@$(call INSTALL_PACKAGES,$(CHAOS_PACKAGES) $(SSH_PACKAGES) $(SCRIPT_PACKAGES))
 
+frameworks: packages $(VENV)/.tested $(FRAMEWORKS_VENV)/.installed  ## train and search with every framework over two nodes
+	$(VENV)/bin/python -m pytest tests/frameworks
+
+$(FRAMEWORKS_VENV)/.installed: tests/frameworks/requirements.lock $(JOBS_VENV)/.installed
+	@echo "building the frameworks' environment in $(FRAMEWORKS_VENV), on top of $(JOBS_VENV)"
+	@$(call MAKE_VENV,$(FRAMEWORKS_VENV))
+	@for place in $(FRAMEWORKS_VENV)/lib/python3.*/site-packages; do \
+	    realpath $(JOBS_VENV)/lib/python3.*/site-packages > $$place/jobs.pth; done
+	@$(call PIP_INSTALL,$(FRAMEWORKS_VENV)) --no-deps -r $<
+	@touch $@
+
 chaos: packages faults $(VENV)/.tested  ## break a cluster and an Airflow at full length, about an hour, and print each row
 	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos
 
@@ -104,4 +116,4 @@ bench-tuning: packages $(VENV)/.installed $(JOBS_VENV)/.installed  ## measure a 
 	$(VENV)/bin/python -m bench.tuning $(BENCH)
 
 clean:  ## remove what was built here
-	rm -rf $(VENV) $(JOBS_VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(JOBS_VENV) $(FRAMEWORKS_VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-headnode"
 # Each group has parts of its own (a cluster, an Airflow), so its tests stay together; the longest begin first.
-LONGEST = ("provider", "chaos/airflow", "chaos", "cluster", "ui")
+LONGEST = ("provider", "chaos/airflow", "chaos", "cluster", "frameworks", "ui")
 GROUPS = (*LONGEST, "airflow_launch", "ssh", "injection", "docker", "dags", "unit")
 EVERYTHING = os.environ.get("CI") == "true" or os.environ.get("HEADNODE_FULL") == "1"
 
