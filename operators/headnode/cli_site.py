@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -60,6 +60,8 @@ def probe(
     """
     if output is not None and write:
         fail("--output and --write are two places for one file; give one of them")
+    if output is not None and output.exists() and not force:
+        _refuse_to_replace(output)
     with _session(conn_id) as (hook, tell):
         from headnode.hooks.site_probe import probe_site, user_folder  # noqa: PLC0415 - takes seconds, --help must not
         from headnode.sites.measured import is_site_name  # noqa: PLC0415 - as above
@@ -90,7 +92,11 @@ def _write(path: Path, content: bytes, *, force: bool) -> None:
         try:
             write_new_file(path, content)
         except FileExistsError:
-            fail(f"{path} is there already; --force replaces it, which takes away what was written by hand")
+            _refuse_to_replace(path)
+
+
+def _refuse_to_replace(path: Path) -> NoReturn:
+    fail(f"{path} is there already; --force replaces it, which takes away what was written by hand")
 
 
 @app.command(

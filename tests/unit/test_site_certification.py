@@ -1,14 +1,19 @@
 """Which jobs certify a site, and what their logs mean."""
 
+import subprocess
+
 import pytest
 from broken_answers import encoded
 
 from headnode.errors import JobSpecError
+from headnode.hooks.jobs import JobFields
 from headnode.sites.catalogue import Catalogue
 from headnode.sites.certification import Wanted, check_only, plan
 from headnode.sites.launchers import LAUNCHERS
 from headnode.sites.system import System
 from headnode.sites.verdicts import Trial, Verdict, certifies, judge
+from headnode.slurm.jobspec import parse_jobspec
+from headnode.slurm.script import render_script
 
 SYSTEM = """\
 name: here
@@ -61,6 +66,8 @@ def test_one_job_for_each_launcher_and_one_for_the_modules_of_a_partition(planne
     assert {trial.fields["time_limit"].total_seconds() for trial in trials} == {300, 600}
     modules = {trial.fields["partition"]: trial.names for trial in trials if trial.kind == "modules"}
     assert modules == {"cpu": (("mpi", "mpi4py"),), "gpu": (("pytorch",),)}
+    gpus = {trial.fields["sbatch_options"].get("gres") for trial in trials if trial.kind == "modules"}
+    assert gpus == {None, "gpu:1"}
 
 
 def test_a_launcher_enters_its_modules_first(planned):
@@ -177,3 +184,11 @@ def test_every_system_of_the_catalogue_has_a_plan():
         names = {each for trial in trials for group in trial.names for each in group} | {each.name for each in skipped}
         assert names >= {*LAUNCHERS, *system.software}
         assert all(each.detail for each in skipped)
+        scripts = []
+        for trial in trials:
+            fields = {field: value for field, value in trial.fields.items() if value is not None}
+            assert set(fields) <= set(JobFields.__annotations__)  # else SlurmHook.submit would refuse them
+            scripts.append(render_script(parse_jobspec(fields)))
+        text = "\n".join(f"({script}\n)" for script in scripts)
+        done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), name

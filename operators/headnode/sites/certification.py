@@ -15,6 +15,7 @@ from headnode.sites.environments.modules import Modules
 from headnode.sites.facade import arrange
 from headnode.sites.launchers import LAUNCHERS, launcher_for
 from headnode.sites.launchers.launcher import Launcher
+from headnode.sites.launchers.python import Python
 from headnode.sites.system import Stack, System
 from headnode.sites.verdicts import ENTERED, NEEDED, PACKAGES, Kind, Result, Trial, Verdict
 from headnode.slurm.script import render_command
@@ -91,10 +92,11 @@ def _module_trials(system: System, catalogue: Catalogue, wanted: Wanted) -> Iter
             yield _skipped("modules", [name], "the catalogue names no modules for it")
     for partition, stacks in places.items():
         try:
-            fields = arrange(_asked(system, wanted, partition) | {"command": _load_each(list(stacks))}, catalogue)
+            fields = arrange(_asked(system, wanted, partition) | _loading(system, partition, list(stacks)), catalogue)
         except JobSpecError as error:
             yield _skipped("modules", [name for names in stacks.values() for name in names], str(error))
             continue
+        fields.pop("launch_prefix", None)  # which is empty
         yield Trial(kind="modules", names=tuple(map(tuple, stacks.values())), fields=fields)
 
 
@@ -104,6 +106,13 @@ def _partition_of(system: System, software: str, stack: Stack, wanted: Wanted) -
         return wanted.partition
     usual = (system.gpu_partition if launcher_for(software).wants_gpus else None) or system.default_partition
     return stack.partitions[0] if stack.partitions and usual not in stack.partitions else usual
+
+
+def _loading(system: System, partition: str | None, stacks: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return what a job is that loads the stacks; it has a GPU where nodes have them: sites refuse it there without."""
+    known = system.partitions.get(partition or "")
+    gpus = 1 if known is not None and known.gpus else 0
+    return {"launch": Python(gpus_per_node=gpus), "setup": _load_each(stacks), "command": ["true"]}
 
 
 def _load_each(stacks: Sequence[Sequence[str]]) -> str:
