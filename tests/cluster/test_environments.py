@@ -17,8 +17,10 @@ from headnode.hooks.login_build import build_on_login_host
 from headnode.hooks.staging import Options
 from headnode.hooks.transfer import Stop
 from headnode.hooks.wheelhouse import stage_wheelhouses
-from headnode.sites.environments import Commands, Modules, VirtualEnv
-from headnode.sites.environments.environment import Surroundings
+from headnode.sites.catalogue import Catalogue
+from headnode.sites.environments import Apptainer, Commands, Modules, VirtualEnv
+from headnode.sites.facade import arrange
+from headnode.sites.launchers.mpi import Mpi
 from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.script import render_script
 
@@ -34,6 +36,13 @@ if [ "$1 $2" = "-m venv" ]; then
   touch "{folder}/began"
   while [ ! -e "{folder}/go" ]; do sleep 0.1; done
 fi
+"""
+# Only with the image's name as one word does it find where the command begins.
+STAND_IN = """#!/bin/bash
+printf '%s\\n' "$*" "$APPTAINER_BINDPATH" > "{folder}/asked.$SLURM_PROCID"
+until [ "$1" = "$PROJECT/torch 2.sif" ]; do shift; done
+shift
+exec "$@"
 """
 
 
@@ -57,9 +66,9 @@ def wheelhouse(tmp_path):
 def start(ask, new_place):
     """Return a function that submits a job in an environment, and returns its directory."""
 
-    def run(environment, *command, script=None):
-        fields = {"job_name": "test", "command": list(command) or None, "script": script, "memory": "10M"}
-        spec = parse_jobspec({**fields, "setup": "\n".join(environment.lines(Surroundings()))})
+    def run(environment, *command, **fields):
+        job = {"job_name": "test", "command": list(command) or None, "memory": "10M", **fields}
+        spec = parse_jobspec(arrange({**job, "environment": environment}, Catalogue()))
         request = SubmitRequest(place=new_place(), script=render_script(spec), files=environment.files())
         submitted = ask(submit(request))
         return submitted.job_id, Path(submitted.directory)
@@ -249,3 +258,26 @@ def test_a_build_on_the_login_host_ends_with_its_task(wheelhouse, environments, 
             build.result(60)
     wait_for(lambda: not builders(tmp_path), "the builder's end")
     assert builds_in(environments) == []
+
+
+def test_a_container_goes_around_each_task(start, tmp_path):
+    """Within srun, and with the job's directory shown; what stands in for Apptainer writes down what it is asked."""
+    (tmp_path / "bin").mkdir()
+    runtime = tmp_path / "bin" / "apptainer"
+    runtime.write_text(STAND_IN.format(folder=tmp_path))
+    runtime.chmod(0o755)
+    path = Commands(f'export PATH="{tmp_path}/bin:$PATH"')
+    container = Apptainer("$PROJECT/torch 2.sif", bind="/data:/mnt", gpu_vendor="nvidia")
+    words = ("sh", "-c", 'echo "$1" "in $SLURM_NODEID"', "sh", "a  $b")
+    job = start(path + container, *words, launch=Mpi(nodes=2, ranks_per_node=1), env={"PROJECT": "/p"})
+    code, output, said = end_of(job)
+    assert (code, sorted(output.splitlines())) == (0, ["a  $b in 0", "a  $b in 1"]), said
+    asked = "exec --nv --bind /data:/mnt /p/torch 2.sif sh -c"
+    for rank in range(2):
+        asked_there, shown = (tmp_path / f"asked.{rank}").read_text().splitlines()
+        assert asked_there.startswith(asked)
+        assert job[1].is_relative_to(shown)
+
+    code, output, said = end_of(start(container, "true"))
+    assert (code, output) == (1, "")
+    assert "headnode: apptainer is not in PATH on" in said
