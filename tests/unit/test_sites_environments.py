@@ -264,7 +264,8 @@ def test_environments_go_through_json(environment, folder):
 def test_composing():
     """In order, flat."""
     both = (Modules("a") + Commands("b")) + Commands("c")
-    assert both == Environments(environments=(Modules("a"), Commands("b"), Commands("c")))
+    flat = Environments(environments=(Modules("a"), Commands("b"), Commands("c")))
+    assert both == flat == Environments(environments=(Modules("a"), Commands("b") + Commands("c")))
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Environments(Environment):
     @field_validator("environments", mode="before")
     @classmethod
     def _parsed(cls, value: Any) -> tuple[Environment, ...]:
-        return tuple(parse_environment(each) for each in value)
+        return tuple(part for each in value for part in parse_environment(each).parts())
 
     @model_validator(mode="after")
     def _go_together(self) -> Environments:
