@@ -1,6 +1,7 @@
 """Virtual environments built by jobs: once, from wheels that were uploaded, without a network, whoever is killed."""
 
 import re
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,10 +30,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 OPTIONS = Options(token="tests000", first_retry_seconds=0.1)
 # The script runs once more from its begin, where there is no network, not even the machine's own.
 CUT_OFF = Commands('[ -n "${CUT_OFF:-}" ] || CUT_OFF=yes exec unshare --map-root-user --net bash -l "$0"')
-# An interpreter that waits in the middle of a build, until it is let go.
-SLOW_PYTHON = """#!/bin/sh
-"{python}" "$@" || exit
-if [ "$1 $2" = "-m venv" ]; then
+# A uv that waits in the middle of a build, until it is let go.
+SLOW_UV = """#!/bin/sh
+"{uv}" "$@" || exit
+if [ "$1" = venv ]; then
   touch "{folder}/began"
   while [ ! -e "{folder}/go" ]; do sleep 0.1; done
 fi
@@ -182,12 +183,13 @@ def test_modules_are_loaded_in_order_or_the_job_says_why_not(modules, start):
 
 
 @pytest.fixture
-def slow_python(tmp_path):
-    """Return an interpreter that makes a file when an environment was begun, and waits for another one."""
-    python = tmp_path / "slow-python"
-    python.write_text(SLOW_PYTHON.format(python="/usr/bin/python3", folder=tmp_path))
-    python.chmod(0o755)
-    return python
+def slow_uv(tmp_path):
+    """Return what brings a uv that makes a file when an environment was begun, and then waits for another one."""
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(SLOW_UV.format(uv=Path(sys.executable).with_name("uv"), folder=tmp_path))
+    uv.chmod(0o755)
+    return Commands(f'export PATH="{uv.parent}:$PATH"')
 
 
 def builders(tmp_path):
@@ -200,13 +202,12 @@ def builders(tmp_path):
     ]
 
 
-def test_a_killed_build_is_finished_by_the_next(wheelhouse, environments, start, slow_python, tmp_path):
+def test_a_killed_build_is_finished_by_the_next(wheelhouse, environments, start, slow_uv, tmp_path):
     """The next job takes away what the killed one left, and builds."""
     (environments / "wheels").mkdir(parents=True)
     for each in wheelhouse.iterdir():
         (environments / "wheels" / each.name).write_bytes(each.read_bytes())
-    built = VirtualEnv("jobs.lock", python=str(slow_python)).resolved(wheelhouse.parent)
-    built = built.model_copy(update={"wheels": "wheels"})
+    built = slow_uv + VirtualEnv("jobs.lock").resolved(wheelhouse.parent).model_copy(update={"wheels": "wheels"})
 
     killed = start(built, "true")
     wait_for((tmp_path / "began").exists, "the build's begin")
@@ -243,9 +244,9 @@ def test_a_script_on_the_login_host_outlives_who_started_it(ask, tmp_path):
     assert not psutil.pid_exists(process)
 
 
-def test_a_build_on_the_login_host_ends_with_its_task(wheelhouse, environments, conn_id, slow_python, tmp_path):
+def test_a_build_on_the_login_host_ends_with_its_task(wheelhouse, environments, conn_id, slow_uv, tmp_path):
     """A task that is ended leaves neither processes nor half an environment."""
-    built = VirtualEnv("jobs.lock", python=str(slow_python)).resolved(wheelhouse.parent)
+    built = slow_uv + VirtualEnv("jobs.lock").resolved(wheelhouse.parent)
     options = replace(OPTIONS, stop=Stop())
     with ThreadPoolExecutor() as pool:
         build = pool.submit(
