@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The supercomputers that headnode knows, each fact with its source.")
 
 _NOT_ALL_READ = 1
+# Columns of a terminal from which on there is room for the titles beside the names.
+_WIDE = 110
 _UNKNOWN = Text("unknown", "yellow")
 
 SitesFolder = Annotated[
@@ -116,21 +118,23 @@ def _summary(system: System, known: Catalogue) -> dict[str, Any]:
 
 
 def _print_list(rows: list[dict[str, Any]]) -> None:
+    console = Console()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    for heading in ("system", "partitions", "GPUs of a node", "modules for", "unknown"):
+    titled = console.width >= _WIDE
+    for heading in (*(["system"] if titled else []), "partitions", "GPUs of a node", "modules for", "unknown"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         partitions, software = len(row["partitions"]), row["software"]
         table.add_row(
             Text(row["name"], "bold"),
-            Text(visible(row["title"])),
+            *([Text(visible(row["title"]))] if titled else []),
             Text(str(partitions)) if partitions else _UNKNOWN,
             Text(visible(row["gpus"])) if row["gpus"] else _UNKNOWN,
             Text(", ".join(software)) if software else _UNKNOWN,
             Text(", ".join(row["unknown"]), "yellow"),
         )
-    Console().print(table)
+    console.print(table)
 
 
 def _print_system(system: System, file: str) -> None:
