@@ -53,7 +53,7 @@ def test_tensorflow(submit):
 
 
 def test_ray_on_nodes_of_its_own(submit):
-    """`ray symmetric-run` runs a driver; on one node, for all that are this machine would take themselves for the head."""
+    """`ray symmetric-run` runs a driver, on one node: each that is this machine would take itself for the head."""
     result = submit("ray_nodes.py", RayCluster(nodes=1, cpus_per_task=1), python=OWN).result()
     assert result == {"nodes": ["n1"]}
 
