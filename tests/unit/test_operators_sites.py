@@ -55,6 +55,7 @@ def _trigger(fields, *, templated=(), **settings):
         ({"time_limit": "25:00:00"}, r"time_limit: 1-01:00:00, where .* allows 1-00:00:00"),
         ({"account": None}, r"account: .*give account=.* account=\"{{ conn.hpc.extra_dejson.account }}\""),
         ({"partition": "bosster"}, r"partition: .* no partition 'bosster'; did you mean booster"),
+        ({"site": 5}, r"site: must be the name of a system, not 5"),
         ({"site": "juwels-boster"}, r"site: .* no system 'juwels-boster'; did you mean juwels-booster"),
         ({"launch": Torchrun(), "command": None, "script": "true"}, "launch: starts a command"),
         ({"launch": {"kind": "torchrum"}}, "launch: .* is no launcher; there are"),

@@ -151,10 +151,23 @@ def test_an_own_way_to_ask_for_gpus_is_left_alone(option):
     """Nothing is added to it."""
     fields = {
         "job_name": "x", "command": ["x.py"], "site": "juwels-booster", "account": "a",
-        "launch": {"kind": "torchrun"}, "sbatch_options": {option: "gpu:2" if option == "gres" else "2"},
+        "launch": {"kind": "torchrun", "gpus_per_node": 2},
+        "sbatch_options": {option: "gpu:2" if option == "gres" else "2"},
     }  # fmt: skip
     spec = parse_jobspec(arrange(fields, CATALOGUE))
     assert [name for name, _ in spec.directives() if name in GPU_OPTIONS] == [option]
+    assert "--nproc-per-node=2" in str(spec.launch_prefix)
+    with pytest.raises(JobSpecError, match=f"sbatch_options: '{option}' asks for GPUs, and launch= starts a process"):
+        arrange({**fields, "launch": {"kind": "torchrun"}}, CATALOGUE)
+
+
+def test_other_generic_resources_are_asked_for_beside_gpus():
+    """In one option."""
+    fields = {
+        "job_name": "x", "command": ["x.py"], "site": "juwels-booster", "account": "a",
+        "launch": {"kind": "torchrun"}, "sbatch_options": {"gres": "nvme:1"},
+    }  # fmt: skip
+    assert arrange(fields, CATALOGUE)["sbatch_options"]["gres"] == "nvme:1,gpu:4"
 
 
 def test_memory_is_all_of_what_the_job_has_alone():

@@ -11,7 +11,7 @@ from headnode.sites.catalogue import Catalogue, nearest
 from headnode.sites.conflicts import check_against_site
 from headnode.sites.environments import parse_environment
 from headnode.sites.environments.environment import Environment, Surroundings
-from headnode.sites.gpus import request_gpus, request_memory
+from headnode.sites.gpus import own_gpu_option, request_gpus, request_memory
 from headnode.sites.launchers import parse_launcher
 from headnode.sites.launchers.commands import check_launchable
 from headnode.sites.launchers.launcher import Launcher, Layout, Machine
@@ -174,6 +174,8 @@ def _refuse_more_gpus(layout: Layout, machine: Machine, place: Place) -> None:
 
 def _described(fields: Mapping[str, Any], unknown: frozenset[str]) -> tuple[Launcher | None, Environment | None]:
     """Return the launcher and the environment, None where there is none or a part of it is unknown."""
+    if fields.get("site") is not None and not isinstance(fields["site"], str):
+        raise JobSpecError("site", f"must be the name of a system, not {fields['site']!r}")
     launcher: Launcher | None = None
     environment: Environment | None = None
     if fields.get("launch") is not None:
@@ -204,6 +206,10 @@ def _with_own_counts(launcher: Launcher, fields: Mapping[str, Any]) -> Launcher:
                 name,
                 f"is given twice, {value!r} here and {getattr(launcher, name)!r} in launch=; leave one of them out",
             )
+    option = own_gpu_option(fields.get("sbatch_options") or {})
+    if option is not None and launcher.wants_gpus and launcher.gpus_per_node is None:
+        problem = f"{option!r} asks for GPUs, and launch= starts a process for each: give it gpus_per_node=, too"
+        raise JobSpecError("sbatch_options", problem)
     return parse_launcher({**dict(launcher), **own}) if own else launcher
 
 

@@ -20,14 +20,14 @@ def request_gpus(layout: Layout, system: System | None, fields: Mapping[str, Any
     if layout.whole_nodes and "exclusive" not in options:
         options["exclusive"] = None
     count = layout.gpus_per_node
-    if not count or any(name in options for name in ("gres", "gpus", "gpus-per-task", "gpus-per-node")):
+    if not count or own_gpu_option(options) is not None:
         return {"sbatch_options": options, "gpus_per_node": fields.get("gpus_per_node")}
     request = (system.gpu_request if system is not None else None) or GpuRequest(form="gpus-per-node")
     kind = f"{request.type}:" if request.type else ""
     per_node = None
     match request.form:
         case "gres":
-            options["gres"] = f"gpu:{kind}{count}"
+            options["gres"] = ",".join(filter(None, [options.get("gres"), f"gpu:{kind}{count}"]))
         case "gpus":
             options["gpus"] = f"{kind}{count * layout.nodes}"
         case "gpus-per-task" if count % layout.ntasks_per_node == 0:
@@ -39,6 +39,13 @@ def request_gpus(layout: Layout, system: System | None, fields: Mapping[str, Any
         case "gpus-per-node" | "gpus-per-task":
             per_node = count
     return {"sbatch_options": options, "gpus_per_node": per_node}
+
+
+def own_gpu_option(options: Mapping[str, Any]) -> str | None:
+    """Return the option of sbatch by which a job asks for GPUs itself; ``gres`` may ask for something else."""
+    if "gpu" in str(options.get("gres", "")):
+        return "gres"
+    return next((name for name in ("gpus", "gpus-per-task", "gpus-per-node") if name in options), None)
 
 
 def request_memory(layout: Layout, partition: Partition | None, fields: Mapping[str, Any]) -> dict[str, Any]:
