@@ -48,9 +48,9 @@ def gen(
         fields = ("system", "software", "lines", "notes", "sources")
         print_json({**{name: getattr(stacks, name) for name in fields}, "block": block})
         return
+    print_bytes(block.encode())
     for each in stacks.notes:
         note(each)
-    print_bytes(block.encode())
 
 
 @app.command(

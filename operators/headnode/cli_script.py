@@ -97,11 +97,11 @@ def script(
     if as_json:
         print_json(_answer(generated))
         return
-    for each in _remarks(generated, command):
-        note(each)
     if output is None:
         print_bytes(generated.text.encode())
-    else:
+    for each in _remarks(generated, command):
+        note(each)
+    if output is not None:
         typer.echo(f"{visible(str(output))}: written; submit it there with sbatch", err=True)
 
 
