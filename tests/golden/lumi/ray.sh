@@ -41,6 +41,7 @@ export RAY_EXPERIMENTAL_NOSET_ROCR_VISIBLE_DEVICES=1
 # shellcheck disable=SC2016  # each node fills in its own variables
 srun --cpu-bind=none bash -c '
   trap "" USR1  # the warning before the end is for the program, not for what starts it
+  [ "$SLURM_NODEID" != 0 ] || rm -f ".ray-$SLURM_JOB_ID"
   export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT="${RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT:-600}"
   env --unset=ROCR_VISIBLE_DEVICES ray symmetric-run \
     --address="$RAY_HEAD" --min-nodes="$SLURM_JOB_NUM_NODES" \

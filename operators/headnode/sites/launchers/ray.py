@@ -139,6 +139,7 @@ def _symmetric(machine: Machine, layout: Layout, command: list[str] | str) -> st
     return on_each_node(
         srun(UNBOUND),
         KEEP_STARTERS,
+        '[ "$SLURM_NODEID" != 0 ] || rm -f ".ray-$SLURM_JOB_ID"',
         f'export {wait}="${{{wait}:-{_WAIT_SECONDS}}}"',
         ray,
         "status=$?",
