@@ -91,7 +91,7 @@ def test_the_script_starts_all_workers_in_one_step(dag):
     task.command, task.launch = ["tune.py:objective-0123", "python3"], task._workers(4)
     fields = {name: getattr(task, name) for name in SPEC_FIELDS}
     script = render_script(describe_job({**fields, "job_name": "d.tune"}, task._policy), checkpoint=True)
-    for line in ("--nodes=2", "--ntasks-per-node=2", "--cpus-per-task=3", "--signal=B:USR1@120"):
+    for line in ("--nodes=2", "--no-kill", "--ntasks-per-node=2", "--cpus-per-task=3", "--signal=B:USR1@120"):
         assert f"\n#SBATCH {line}\n" in script
     (step,) = (line.strip() for line in script.splitlines() if "srun" in line)
     start = 'srun --kill-on-bad-exit=0 --wait=0 --no-kill --gpus-per-task=2 "$@" -u "$HEADNODE_DIRECTORY/tuning.pyz"'
@@ -143,4 +143,5 @@ def test_the_script_is_one_that_bash_reads():
         spec = describe_job({**fields, "job_name": "d.tune"}, task._policy)
         script = render_script(spec, checkpoint=on_timeout is not None)
         subprocess.run(["bash", "-n"], input=script, text=True, check=True, capture_output=True, timeout=60)
+        assert "--no-kill\n" not in script
         assert ("headnode_signals" in script) == (on_timeout is not None)

@@ -112,6 +112,9 @@ class TuneOperator(SlurmJobOperator):
             launch = OptunaWorkers.model_construct(workers=workers)  # checked with the job's other fields
         except JobSpecError as error:
             raise JobSpecError(error.field, f"{error.problem} (task {kwargs.get('task_id')!r})") from error
+        if kwargs.get("nodes") not in (None, 1, "1"):
+            # Without it the whole job ends with one of its nodes.
+            kwargs["sbatch_options"] = {"no-kill": True, **(kwargs.get("sbatch_options") or {})}
         super().__init__(command=["the study's own"], launch=launch, on_timeout=on_timeout, **kwargs)
 
     def _check_study(self, code: str | None) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import sys
-import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -175,9 +175,12 @@ def start_beating(path: Path, *, lost_seconds: float) -> None:
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
+    waiting, held = os.pipe()  # nobody writes; that its other end is gone wakes the one who waits at this one
     if os.fork():
+        os.close(waiting)
         return
     try:
+        os.close(held)
         for number in (signal.SIGUSR1, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -186,6 +189,6 @@ def start_beating(path: Path, *, lost_seconds: float) -> None:
         while os.getppid() == parent:
             with suppress(OSError):  # a server that fails now may answer the next time
                 os.utime(path)
-            time.sleep(lost_seconds / _BEATS)
+            select.select([waiting], [], [], lost_seconds / _BEATS)
     finally:
         os._exit(0)
