@@ -1,4 +1,4 @@
-"""The golden start scripts: which there are, and how they are made. ``python tests/texts/golden_scripts.py`` writes all.
+"""The golden start scripts: which there are, and how they are made; ``python tests/texts/golden_scripts.py`` does it.
 
 tests/golden/<system>/<software>.sh    a script for every system and program that the facts support
 tests/golden/shapes/<name>.sh          launchers with their options, in containers, on CPUs

@@ -64,7 +64,7 @@ def test_bash_reads_every_script():
 
 
 def test_shellcheck_finds_nothing(tmp_path):
-    """Neither in the scripts nor in what they have each node run, which stands in quotes that shellcheck passes over."""
+    """Neither in the scripts nor in what they have each node run, which in its quotes is no more than a text."""
     for path in PATHS:
         name = path.replace("/", "--")
         (tmp_path / name).write_text(SCRIPTS[path], encoding="utf-8")
