@@ -11,7 +11,7 @@ import psutil
 import pytest
 from wheels import write_wheel
 
-from headnode.cluster.login_run import LoginRun, RunSeen, follow_run, start_run, stop_run
+from headnode.cluster.login_run import LoginRun, RunSeen, follow_run, remove_run, start_run, stop_run
 from headnode.cluster.submission import SubmitRequest, submit
 from headnode.errors import TransferStopped
 from headnode.hooks.login_build import build_on_login_host
@@ -242,6 +242,8 @@ def test_a_script_on_the_login_host_outlives_who_started_it(ask, tmp_path):
     ask(stop_run(run))
     wait_for(lambda: ask(follow_run(run, offset=0)).exit_code == -1, "its end")
     assert not psutil.pid_exists(process)
+    ask(remove_run(run))
+    assert list((tmp_path / "environments" / "on-login-host" / "runs").iterdir()) == []
 
 
 def test_a_build_on_the_login_host_ends_with_its_task(wheelhouse, environments, conn_id, slow_uv, tmp_path):

@@ -35,7 +35,7 @@ from headnode.cluster.following import Followed
 from headnode.cluster.functions import read_exception
 from headnode.cluster.host_check import look_at_host
 from headnode.cluster.keyed import submit_keyed
-from headnode.cluster.login_run import LoginRun, follow_run, start_run, stop_run
+from headnode.cluster.login_run import LoginRun, follow_run, remove_run, start_run, stop_run
 from headnode.cluster.logs import FollowedLogs, LogPosition, read_logs, read_pieces, read_result
 from headnode.cluster.observation import observe
 from headnode.cluster.outages import Outages
@@ -282,6 +282,7 @@ TALKS = {
         lambda: follow_run(RUN, offset=3), {"reading the log": f"ended 0\n{encoded('/w/venv')}\n{encoded('hello')}\n"}
     ),
     "stop_run": Talk(lambda: stop_run(RUN), {"ending": ""}),
+    "remove_run": Talk(lambda: remove_run(RUN), {"removing": ""}),
     "look_at_host": Talk(lambda: look_at_host("~/w"), {"looking at the host": HOST}),
     "ask_slurm": Talk(lambda: ask_slurm(user="me", path=None), {"asking Slurm": SLURM}),
     "ask_all": Talk(lambda: ask_all({"config": ["true"]}, purpose="asking"), {"asking": SLURM}),

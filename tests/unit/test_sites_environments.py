@@ -277,6 +277,7 @@ def test_composing():
         ({"kind": "modules", "comands": []}, "comands: Extra inputs are not permitted"),
         ({"kind": "virtualenv"}, "requirements: Field required"),
         ({"kind": "virtualenv", "requirements": "a\nb"}, "requirements: 'a\\nb' is empty, too long"),
+        ({"kind": "virtualenv", "requirements": "a", "wheels": "x; id"}, "wheels: String should match pattern"),
         ({"kind": "conda"}, "give exactly one of name= and prefix="),
         ({"kind": "conda", "name": "x", "prefix": "/x"}, "give exactly one of name= and prefix="),
         ({"kind": "apptainer", "image": "--help"}, "image: '--help' begins with a dash"),

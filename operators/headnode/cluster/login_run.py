@@ -129,3 +129,10 @@ def follow_run(run: LoginRun, *, offset: int) -> Procedure[RunSeen]:
 def stop_run(run: LoginRun) -> Procedure[None]:
     """End it, where it runs on the host that answers."""
     yield from ask(shell(f"{run.shell_variables()}\n{_STOP}", purpose="ending a build on the login host"))
+
+
+def remove_run(run: LoginRun) -> Procedure[None]:
+    """Remove the folder of a run that has ended; what it has built is elsewhere."""
+    yield from ask(
+        shell(f'{run.shell_variables()}\nrm -rf "$run"', purpose="removing a build's folder on the login host")
+    )

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
 
-from headnode.cluster.login_run import LoginRun, follow_run, start_run, stop_run
+from headnode.cluster.login_run import LoginRun, follow_run, remove_run, start_run, stop_run
 from headnode.cluster.procedures import Procedure
 from headnode.errors import CommandRefused, TransferStopped
 from headnode.hooks.jobs import tolerantly
@@ -76,6 +76,7 @@ def _watch(hook: SlurmHook, run: LoginRun, poll_seconds: float, options: Options
             break
         if not seen.log:
             options.stop.wait(poll_seconds)
+    _ask(hook, partial(remove_run, run), options)
     if seen.exit_code == 0:
         return seen.result
     how = "was killed" if seen.exit_code == -1 else f"ended with exit code {seen.exit_code}"

@@ -9,7 +9,9 @@ import shlex
 from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
 
 from headnode.errors import JobSpecError
 from headnode.sites.environments.environment import Environment, Surroundings
@@ -59,7 +61,7 @@ class VirtualEnv(Environment):
     system_site_packages: bool = False
     folder: Operand | None = None
     lock: str | None = None
-    wheels: str | None = None
+    wheels: Annotated[str, Field(pattern=r"^wheels-[0-9a-f]{16}$")] | None = None
 
     def __init__(self, requirements: str | None = None, **fields: Any) -> None:
         super().__init__(**({"requirements": requirements} if requirements is not None else {}), **fields)
