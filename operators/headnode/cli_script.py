@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -69,7 +70,7 @@ def script(
         typer.Option(
             metavar="KIND:VALUE",
             help="What is entered after the modules: venv:FOLDER, conda:NAME, apptainer:IMAGE, modules:COMMAND,"
-            " commands:SHELL TEXT. May be given several times.",
+            " commands:SHELL TEXT, or JSON. May be given several times.",
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it into this file.")] = None,
@@ -129,9 +130,16 @@ def _generate(
             **fields,
         )
     except JobSpecError as error:
-        # What the catalogue says to Python programs, `give account=`, in the words of the command line.
-        options = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?=[\s;,.)]|$)")
-        fail(options.sub(lambda match: _OPTIONS[match[1]], str(error)))
+        fail(_in_options(str(error)))
+
+
+def _in_options(problem: str) -> str:
+    """Return what is said to Python programs, ``give account=``, in the words of the command line."""
+    from headnode.sites.launchers import LAUNCHERS  # noqa: PLC0415 - as above
+
+    settings = {name: f"--launch {name}=" for each in LAUNCHERS.values() for name in each.model_fields}
+    options = settings | _OPTIONS
+    return re.sub(r"\b([a-z_]+)=(?=[\s;,.)]|$)", lambda match: options.get(match[1], match[0]), problem)
 
 
 def _pair(text: str, option: str, *, needs_value: bool) -> tuple[str, str | None]:
@@ -141,25 +149,38 @@ def _pair(text: str, option: str, *, needs_value: bool) -> tuple[str, str | None
     return name.removeprefix("--"), value if equals else None
 
 
-def _environment(kinds: list[str]) -> Environment | None:
-    from headnode.sites.environments import parse_environment  # noqa: PLC0415
-    from headnode.sites.environments.shell_words import shell_word  # noqa: PLC0415
+def _environment(texts: list[str]) -> Environment | None:
+    from headnode.sites.environments import VirtualEnv, parse_environment  # noqa: PLC0415 - as above
 
     entered: Environment | None = None
-    for each in kinds:
-        kind, _, value = each.partition(":")
-        known: dict[str, dict[str, Any]] = {
-            "venv": {"kind": "commands", "text": [f". {shell_word(f'{value}/bin/activate')} || exit 1"]},
-            "conda": {"kind": "conda", "prefix" if "/" in value else "name": value},
-            "apptainer": {"kind": "apptainer", "image": value},
-            "modules": {"kind": "modules", "commands": [value]},
-            "commands": {"kind": "commands", "text": [value]},
-        }
-        if kind not in known or not value.strip():
-            fail(f"--environment {each}: give KIND:VALUE, where KIND is one of {', '.join(known)}")
-        environment = parse_environment(known[kind])
+    for text in texts:
+        environment = parse_environment(_described(text))
+        if any(isinstance(each, VirtualEnv) for each in environment.parts()):
+            fail(f"--environment {text}: is built by a job that Airflow runs; venv:FOLDER enters one that is there")
         entered = environment if entered is None else entered + environment
     return entered
+
+
+def _described(text: str) -> Any:
+    """Return an environment's description, as ``parse_environment`` reads it, of ``KIND:VALUE`` or of JSON."""
+    from headnode.sites.environments.shell_words import shell_word  # noqa: PLC0415 - as above
+
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            fail(f"--environment {text}: is no JSON: {error}")
+    kind, _, value = text.partition(":")
+    known = {
+        "venv": {"kind": "commands", "text": [f". {shell_word(f'{value}/bin/activate')} || exit 1"]},
+        "conda": {"kind": "conda", "prefix" if "/" in value else "name": value},
+        "apptainer": {"kind": "apptainer", "image": value},
+        "modules": {"kind": "modules", "commands": [value]},
+        "commands": {"kind": "commands", "text": [value]},
+    }
+    if kind not in known or not value.strip():
+        fail(f"--environment {text}: give KIND:VALUE, where KIND is one of {', '.join(known)}")
+    return known[kind]
 
 
 def _write(path: Path, content: bytes, *, force: bool) -> None:

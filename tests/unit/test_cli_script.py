@@ -138,6 +138,9 @@ def test_a_container_and_conda():
     assert "apptainer exec --nv docker://a/b:1" in result.stdout
     assert "activate mine" in run("juwels", "python", "-A", "a", "--environment", "conda:mine", "--", "x").stdout
     assert "activate /opt/mine" in run("juwels", "mpi", "-A", "a", "--environment", "conda:/opt/mine", "--", "x").stdout
+    described = '{"kind": "apptainer", "image": "x.sif", "gpu_vendor": "amd", "bind": ["/data"]}'
+    result = run("juwels", "pytorch", "-A", "a", "--environment", described, "--", "x")
+    assert "apptainer exec --rocm --bind /data x.sif" in result.stdout
     assert "\nmodule load A B" in run("juwels", "mpi", "-A", "a", "--environment", "modules:A B", "--", "x").stdout
 
 
@@ -182,6 +185,15 @@ def test_as_json():
             "juwels pytorch -A a --environment docker:x -- x",
             "--environment docker:x: give KIND:VALUE, where KIND is one",
         ),
+        ("juwels pytorch -A a --environment {x -- x", "--environment {x: is no JSON: "),
+        (
+            'juwels pytorch -A a --environment {"kind":"no"} -- x',
+            "environment: {'kind': 'no'} is no environment; there",
+        ),
+        (
+            "ecmwf-atos mpi -A a -q q -- x",
+            "launch: how many cores a node has is unknown, and so how many ranks to start",
+        ),
         ("juwels pytorch -A a --environment venv: -- x", "--environment venv:: give KIND:VALUE"),
         ("juwels pytorch -A a --output /nonexistent/x -- x", "/nonexistent"),
     ],
@@ -196,6 +208,8 @@ def test_every_error_names_options_as_they_are_typed():
     said = refused(run("juwels", "pytorch", "--", "x"))
     assert "give --account" in said
     assert "account=" not in said
+    said = refused(run("ecmwf-atos", "mpi", "--account", "a", "--qos", "q", "--", "x"))
+    assert "give --launch ranks_per_node=" in said
 
 
 @pytest.mark.parametrize("value", ["a\n#SBATCH --nodes=9", "\x1b[31m", "a b", "\u202e", "'", "$(id)"])
