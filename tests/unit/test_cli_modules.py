@@ -328,10 +328,12 @@ def test_ctrl_c_is_quiet(tmp_path):
     """The real command, while it waits for its input."""
     os.mkfifo(tmp_path / "job.sh")
     command = [HEADNODE, "modules", "eval", "job.sh"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
-        with (tmp_path / "job.sh").open("wb"):  # comes back when the other end is open too
-            process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=60) == (b"", b"")
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process,
+        (tmp_path / "job.sh").open("wb"),  # comes back when the other end is open too
+    ):
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == (b"", b"")
     assert process.returncode == 130
 
 
