@@ -38,8 +38,10 @@ def check_launchable(command: Sequence[str] | str) -> None:
                 f"has {operator}, and launch= starts one command, of which only the part before it would be started on"
                 " the nodes; put what goes before into setup=, or all of it into a file: command=['bash', 'FILE']",
             )
-        command = command.split()
-    first = command[0] if command else ""
+        command = command.split() or [""]
+    if not command:
+        raise JobSpecError("command", "is empty, so that the job would do nothing")
+    first = command[0]
     if _ASSIGNMENT.match(first):
         raise JobSpecError("command", f"begins with {first!r}, which launch= would start as a program; give it in env=")
     if first in _OF_THE_SHELL:

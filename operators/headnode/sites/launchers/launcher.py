@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from pydantic import model_validator
+
 from headnode.errors import JobSpecError
 from headnode.sites.launchers.commands import check_launchable
 from headnode.sites.templates import Templated
@@ -69,6 +71,14 @@ class Launcher(Templated):
     #: Whether a partition with GPUs is what it wants where none is named.
     wants_gpus: ClassVar[bool] = True
 
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> Launcher:
+        # A launcher that is made of another has its own kind, by which it is found again.
+        own = type(self).model_fields["kind"].default
+        if self.kind != own:
+            raise ValueError(f"kind of {type(self).__name__} is {own!r}, not {self.kind!r}")
+        return self
+
     nodes: Count = 1
     gpus_per_node: CountOrZero | None = None
     cpus_per_task: Count | None = None
@@ -118,7 +128,7 @@ def _share(machine: Machine, *, gpus: int, tasks: int) -> int | None:
     """Return the usable cores for each task: those of the asked share of the GPUs, divided by the tasks."""
     cores = machine.cores
     if machine.cpus_per_gpu and gpus:
-        cores = machine.cpus_per_gpu * gpus
+        cores = min(machine.cpus_per_gpu * gpus, cores or machine.cpus_per_gpu * gpus)
     elif cores is not None and gpus and machine.gpus and gpus < machine.gpus:
         cores = cores * gpus // machine.gpus
     if cores is None:
