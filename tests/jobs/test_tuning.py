@@ -1,6 +1,7 @@
 """What runs on the cluster for a study, as real processes that share one folder: killed, warned, superseded."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -10,8 +11,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import optuna  # noqa: F401 - see Process
 import pytest
 
+from headnode.tuning.on_cluster.commands import main
 from headnode.tuning.packing import study_files
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs/tuning.md"
@@ -96,6 +99,21 @@ STUDY = {
 }
 
 
+class Process(multiprocessing.get_context("fork").Process):
+    """A process forked from this one, which has Optuna already: its import takes longer than most of these tests."""
+
+    def wait(self, seconds=60):
+        """Return the exit code, that of a signal as less than nothing."""
+        self.join(seconds)
+        assert self.exitcode is not None, "the process has not ended"
+        return self.exitcode
+
+    def send_signal(self, number):
+        """Send a signal, unless it has ended."""
+        if self.exitcode is None:
+            os.kill(self.pid, number)
+
+
 class Job:
     """A job's place on the cluster, without a cluster."""
 
@@ -108,7 +126,6 @@ class Job:
         for name, content in study_files(self.study).items():
             (folder / "job" / name).write_bytes(content)
         self.env = {
-            **os.environ,
             "HEADNODE_DIRECTORY": str(folder / "job"),
             "HEADNODE_CHECKPOINT": str(folder / "shared"),
             "HEADNODE_CODE": str(folder / "code"),
@@ -119,13 +136,22 @@ class Job:
 
     def start(self, *words, worker=0):
         """Start one of the commands."""
-        command = [sys.executable, "-u", self.folder / "job/tuning.pyz", *words]
-        with (self.folder / "said").open("a") as said:
-            process = subprocess.Popen(
-                command, env=self.env | {"SLURM_PROCID": str(worker)}, stdout=said, stderr=subprocess.STDOUT
-            )
+        process = Process(target=self._command, args=(list(words), worker))
+        process.start()
         self.processes.append(process)
         return process
+
+    def _command(self, words, worker):
+        os.environ.update(self.env | {"SLURM_PROCID": str(worker)})
+        sys.stdout = sys.stderr = (self.folder / "said").open("a", buffering=1)
+        sys.exit(main(words, self.folder / "job/study.json"))
+
+    def start_archive(self, *words):
+        """Start one of the commands as a job does."""
+        command = [sys.executable, "-u", self.folder / "job/tuning.pyz", *words]
+        return subprocess.run(
+            command, env=os.environ | self.env, capture_output=True, text=True, check=True, timeout=60
+        )
 
     def run(self, *words):
         """Run one of the commands and return its exit code."""
@@ -195,6 +221,15 @@ def test_exactly_so_many_trials_finish(job):
     assert [trial["number"] for trial in result["trials"]] == list(range(1, 41))
     assert result["best"]["value"] == max(event["x"] for event in job.events("end"))
     assert "40 done" in job.said()
+
+
+def test_what_travels_runs_on_its_own(job):
+    """The archive and the description beside it, with nothing of headnode's around them."""
+    job = job(trials=2, workers=1)
+    for words in (("begin", "1.0.1"), ("work", "1.0.1"), ("end", "1.0.1", "0")):
+        said = job.start_archive(*words).stdout
+        assert ("trial 2 of 2: " in said) == (words[0] == "work")
+    assert job.result()["counts"]["complete"] == 2
 
 
 def test_a_seed_makes_the_same_trials_by_any_number_of_workers(tmp_path):
