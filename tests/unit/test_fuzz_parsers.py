@@ -21,6 +21,9 @@ from headnode.cluster.staging import manifest
 from headnode.errors import HeadnodeError, HostKeyRefused, JobFailed, JobSpecError, TransferRefused, UnreadableAnswer
 from headnode.operators.dependencies import parse_operator_dependencies
 from headnode.sites import login_shell, modules_block, verdicts
+from headnode.sites.environments import parse_environment
+from headnode.sites.environments.environment import Surroundings
+from headnode.sites.launchers import parse_launcher
 from headnode.sites.modules_block import ModulesBlockError
 from headnode.slurm import (
     accounting,
@@ -81,6 +84,17 @@ def _listing(text: str) -> Any:
 
 def _hashes(text: str) -> Any:
     return manifest.parse_hashes(text.replace("\n", "\0").encode("utf-8", "surrogatepass"))
+
+
+def _environments(text: str) -> Any:
+    image = {"kind": "apptainer", "image": text, "bind": [text, "/data"], "options": text}
+    parts = [
+        {"kind": "modules", "software": text},
+        {"kind": "conda", "name": text},
+        {"kind": "commands", "text": [text]},
+    ]
+    entered = parse_environment({"kind": "environments", "environments": [*parts, image]})
+    return entered.parts()[-1].wrapper(Surroundings(gpu_vendor="amd"))
 
 
 def _blob(text: str) -> Any:
@@ -167,6 +181,10 @@ PARSERS = {
         (),
         "@revoked ho?t,!x ssh-rsa AAAA\n|1|AA==|AA== ssh-rsa A\n",
     ),
+    "parse_launcher": Parser(
+        lambda text: parse_launcher({"kind": "torchrun", "nodes": text, "cpus_per_task": text}), (JobSpecError,), "4"
+    ),
+    "parse_environment": Parser(_environments, (JobSpecError,), "$PROJECT/torch.sif"),
     "parse_modules_block": Parser(
         modules_block.parse_modules_block,
         (ModulesBlockError,),
