@@ -46,6 +46,7 @@ SHAPES = {
     "own-network": ("juwels-booster", "pytorch", {"env": {"NCCL_SOCKET_IFNAME": "ib1", "MASTER_PORT": "29500"}}),
     "pytorch-in-a-container": ("lumi", "pytorch", {"environment": CONTAINER}),
     "horovod-in-a-container": ("juwels-booster", "horovod", {"environment": CONTAINER}),
+    "heat-in-a-container-with-another-mpi": ("deep", "heat", {"environment": CONTAINER, "launch": {"mpi": "pmi2"}}),
     "ray-in-a-container": ("lumi", "ray", {"environment": CONTAINER}),
     "ray-older-in-a-container": ("lumi", "ray", {"environment": CONTAINER, "launch": {"symmetric": False}}),
 }  # fmt: skip

@@ -107,6 +107,8 @@ def test_a_launcher_is_read_again(described):
         ({"kind": "ray-tune", "scheduler": "hyperband"}, "scheduler: .*'asha', 'bohb' or 'pbt'"),
         ({"kind": "ray", "shared_nodes": True}, "goes with symmetric=False only"),
         ({"kind": "deepspeed", "tasks": "core"}, "tasks: "),
+        ({"kind": "mpi", "mpi": "pmi2; touch x"}, "mpi: "),
+        ({"kind": "heat", "ranks_per_node": "$(touch x)"}, "ranks_per_node: .*no whole number"),
         ({"kind": "optuna", "study": "two words"}, "study: .*one word"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from headnode.errors import JobSpecError
 from headnode.sites.launchers.launcher import Launch, Launcher, Layout, Machine
@@ -21,9 +23,14 @@ from headnode.slurm.jobspec import Count
 
 
 class _Ranks(Launcher):
-    """A task for each rank; ``ranks_per_node`` is the number of GPUs where it is not given."""
+    """A task for each rank; ``ranks_per_node`` is the number of GPUs where it is not given.
+
+    ``mpi`` is how srun lets ranks find each other (``pmi2``, ``pmix``; ``srun --mpi=list`` shows what there is), where
+    the site's own way is not that of the program's MPI, as it may be in a container.
+    """
 
     ranks_per_node: Count | None = None
+    mpi: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")] | None = None
 
     def tasks_per_node(self, machine: Machine, gpus: int) -> int:  # noqa: ARG002 - Mpi looks at the cores
         """Return the ranks of a node: one for each GPU, and one where there are none."""
@@ -42,7 +49,7 @@ class Horovod(_Ranks):
             lines=(*network_lines(machine), *step_lines(layout)),
             prefix=joined(
                 [
-                    srun(mpi_option(machine), UNBOUND, all_gpus_option(machine, layout)),
+                    srun(mpi_option(machine, self.mpi), UNBOUND, all_gpus_option(machine, layout)),
                     python_words(machine, command),
                 ]
             ),
@@ -63,7 +70,7 @@ class Heat(_Ranks):
             lines=(*network_lines(machine), *([threads] if own else []), *step_lines(layout)),
             prefix=joined(
                 [
-                    srun(mpi_option(machine), UNBOUND, all_gpus_option(machine, layout)),
+                    srun(mpi_option(machine, self.mpi), UNBOUND, all_gpus_option(machine, layout)),
                     python_words(machine, command),
                 ]
             ),
@@ -93,7 +100,9 @@ class Mpi(_Ranks):
         """Return srun of all ranks, bound to their cores as the site does it."""
         return Launch(
             lines=(*network_lines(machine, collectives=False), *step_lines(layout)),
-            prefix=joined([srun(mpi_option(machine), *self.options(machine, layout)), python_words(machine, command)]),
+            prefix=joined(
+                [srun(mpi_option(machine, self.mpi), *self.options(machine, layout)), python_words(machine, command)]
+            ),
         )
 
     def options(self, machine: Machine, layout: Layout) -> list[str]:  # noqa: ARG002 - DeepHyper looks at them

@@ -64,9 +64,10 @@ def srun(*options: str) -> str:
     return joined(["srun", *options])
 
 
-def mpi_option(machine: Machine) -> str:
-    """Return the site's way of starting MPI, empty where Slurm's default will do."""
-    return f"--mpi={machine.srun_mpi}" if machine.srun_mpi else ""
+def mpi_option(machine: Machine, own: str | None = None) -> str:
+    """Return how srun starts MPI: the job's ``own`` way, else the site's; empty where Slurm's default will do."""
+    way = own or machine.srun_mpi
+    return f"--mpi={shlex.quote(way)}" if way else ""
 
 
 def all_gpus_option(machine: Machine, layout: Layout) -> str:
