@@ -121,6 +121,7 @@ def check(
     qos: Annotated[str | None, typer.Option("--qos", "-q", help="The quality of service.")] = None,
     gpus_per_node: Annotated[int | None, typer.Option(min=0, help="GPUs of each node; by default all.")] = None,
     only: Annotated[str, typer.Option(help="With commas: modules, launchers, or launchers by name (torchrun).")] = "",
+    env: Annotated[list[str], typer.Option("--env", help="NAME=VALUE for the jobs; may be given again.")] = [],  # noqa: B006
     timeout: Annotated[int, typer.Option(min=1, help="Minutes after which jobs that wait are cancelled.")] = 60,
     as_json: AsJson = False,
 ) -> None:
@@ -135,6 +136,7 @@ def check(
         from headnode.sites.certification import Wanted, check_only, plan  # noqa: PLC0415 - pydantic, as above
 
         checks = check_only([name.strip() for name in only.split(",") if name.strip()])
+        variables = _variables(env)
         known = catalogue()
         site = known.system(system)
         wanted = Wanted(
@@ -144,6 +146,7 @@ def check(
             qos=qos,
             gpus_per_node=gpus_per_node,
             only=checks,
+            env=variables,
         )
         trials, skipped = plan(site, known, wanted)
         from headnode.hooks.site_check import CheckInterrupted, check_site  # noqa: PLC0415 - as above
@@ -161,6 +164,13 @@ def check(
     else:
         _print_results(site.name, results, ok=ok)
     raise typer.Exit(0 if ok else _FAILED)
+
+
+def _variables(words: list[str]) -> dict[str, str]:
+    for word in words:
+        if "=" not in word:
+            raise JobSpecError("--env", f"{word!r} must be NAME=VALUE")
+    return dict(word.split("=", 1) for word in words)
 
 
 def _certificate(site: System, hook: SlurmHook, wanted: Wanted, results: list[Result]) -> dict[str, object]:

@@ -236,6 +236,7 @@ def test_jobs_that_wait_for_too_long(described, folder, slurm_cluster):
     [
         (["check", "describd"], 2, "there is no system 'describd'; did you mean described?"),
         (["check", "described", "--only", "torchrn"], 2, "there is no check 'torchrn'; did you mean torchrun?"),
+        (["check", "described", "--env", "X"], 2, "'X' must be NAME=VALUE"),
         (["probe", "private", "--name", "My System"], 2, "'My System' must be of small letters, digits and hyphens"),
         (["probe", "private", "--write", "--output", "x"], 2, "give one of them"),
         (["probe", "broken"], 1, "127.0.0.1:1 (connection 'broken') can't be reached"),

@@ -51,12 +51,13 @@ def planned(tmp_path):
 
 def test_one_job_for_each_launcher_and_one_for_the_modules_of_a_partition(planned):
     """Each is where it belongs, asks for its nodes, and for no more time than there is."""
-    trials, skipped = planned(account="climate", qos="gold")
+    trials, skipped = planned(account="climate", qos="gold", env={"MASTER_ADDR": "here"})
     assert skipped == []
     launchers = {trial.title: trial for trial in trials if trial.kind == "launcher"}
     assert set(launchers) == set(LAUNCHERS)
     assert {trial.fields["account"] for trial in trials} == {"climate"}
     assert {trial.fields["qos"] for trial in trials} == {"gold"}
+    assert {trial.fields["env"]["MASTER_ADDR"] for trial in trials} == {"here"}
     mpi, torchrun = launchers["mpi"], launchers["torchrun"]
     assert (mpi.fields["partition"], torchrun.fields["partition"]) == ("cpu", "gpu")
     assert (mpi.nodes, mpi.tasks, mpi.fields["ntasks_per_node"]) == (2, 4, 2)

@@ -20,7 +20,7 @@ SHELL = """\
 headnode:shell Hello to all!
 headnode:shell user me
 headnode:shell runtime apptainer
-headnode:shell mpi pmix none pmi2
+headnode:shell mpi pmix none pmi2 specific pmix plugin versions available: pmix_v4
 headnode:shell HOME /home/me
 headnode:shell SCRATCH /scratch/p1/me
 headnode:shell https_proxy http://me:secret@proxy:3128
@@ -152,6 +152,13 @@ def test_nodes_of_which_nothing_is_known(tmp_path):
     system = read(tmp_path, nodes=nodes)
     assert system.partitions["small"].note == "Slurm was not asked, or did not tell, of 1 of its nodes"
     assert system.partitions["large"].cores is None
+
+
+def test_how_srun_can_start_mpi():
+    """Where there is no default, the comment has what srun offers."""
+    assert ANSWERS.shell.mpi == ("pmix", "none", "pmi2")
+    config = dataclasses.replace(ANSWERS.config, mpi_default=None)
+    assert "mpi: null  # MpiDefault is none; srun --mpi=list says: pmix none pmi2\n" in described(config=config)[1]
 
 
 def test_one_node_of_each_kind_is_asked_for():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ _RAY_HELLO: Final = [
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What to certify, and what the jobs ask for; ``only`` is empty for everything."""
+    """What to certify, what the jobs ask for and find in their environment; ``only`` is empty for everything."""
 
     nodes: int = 2
     partition: str | None = None
@@ -49,6 +49,7 @@ class Wanted:
     qos: str | None = None
     gpus_per_node: int | None = None
     only: frozenset[str] = frozenset()
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def has(self, kind: str, word: str) -> bool:
         """Whether this kind of check is wanted."""
@@ -178,6 +179,6 @@ def _asked(system: System, wanted: Wanted, partition: str | None) -> dict[str, A
     names = [partition] if partition is not None else [system.default_partition, system.gpu_partition]
     known = [system.partitions[name].max_time for name in names if name in system.partitions]
     limit = min([_TIME_LIMIT, *filter(None, known)])
-    given = {"partition": partition, "account": wanted.account, "qos": wanted.qos}
+    given = {"partition": partition, "account": wanted.account, "qos": wanted.qos, "env": wanted.env or None}
     asked = {name: value for name, value in given.items() if value is not None}
     return {"site": system.name, "job_name": "headnode-site-check", "time_limit": limit, **asked}

@@ -68,7 +68,8 @@ def parse_login_shell(stdout: str) -> LoginShell:
         runtime=cast("Literal['apptainer', 'singularity', 'pyxis'] | None", runtime),
         internet=said["internet"] == "yes",
         proxy=_SECRET.sub("", proxy) if proxy else None,
-        mpi=tuple(said.get("mpi", "").split()),
+        # Since 22.05 a sentence on versions follows the names.
+        mpi=tuple(said.get("mpi", "").partition(" specific ")[0].split()),
         directories={name: _without(said[name], user) for name in _DIRECTORIES if said.get(name)},
     )
 
