@@ -5,6 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import ray
 from ray import tune
 from ray.tune import Checkpoint, RunConfig, TuneConfig, Tuner
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandForBOHB, PopulationBasedTraining
@@ -22,10 +23,10 @@ def train(config):
             step = int((Path(folder) / "step").read_text())
     while step < STEPS:
         step += 1
-        metrics = {"loss": (config["rate"] - 0.3) ** 2 + 1 / step, "node": os.environ["SLURMD_NODENAME"]}
+        loss = (config["rate"] - 0.3) ** 2 + 1 / step
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "step").write_text(str(step))
-            tune.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+            tune.report({"loss": loss}, checkpoint=Checkpoint.from_directory(folder))
 
 
 def search():
@@ -46,7 +47,7 @@ def search():
 def main():
     """Search, and write what came of it."""
     config = search()
-    config.metric, config.mode, config.num_samples = "loss", "min", 4
+    config.metric, config.mode, config.num_samples, config.reuse_actors = "loss", "min", 4, True
     run = RunConfig(name="search", storage_path=os.environ["TUNE_STORAGE"], verbose=1)
     results = Tuner(train, param_space=SPACE, tune_config=config, run_config=run).fit()
     result = {
@@ -54,7 +55,7 @@ def main():
         "trials": len(results),
         "errors": results.num_errors,
         "steps": [each.metrics["training_iteration"] for each in results],
-        "nodes": sorted({each.metrics["node"] for each in results}),
+        "nodes": sum(node["Alive"] for node in ray.nodes()),
     }
     Path(os.environ.get("HEADNODE_RESULT", "result.json")).write_text(json.dumps(result))
 
