@@ -10,14 +10,15 @@ import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from headnode import Resubmit, SlurmArrayOperator, SlurmJobOperator, VirtualEnv
+from headnode import MoreMemory, Resubmit, SlurmArrayOperator, SlurmJobOperator, VirtualEnv
 from headnode.errors import JobSpecError
 from headnode.operators.slurm_job import SlurmJobOperator as Job
 from headnode.sites.environments.modules import Modules
 from headnode.sites.launchers.mpi import Mpi
 from headnode.sites.launchers.torchrun import Torchrun
+from headnode.slurm.policy import FailurePolicy, asked_memory
 from headnode.ssh.settings import ClusterSettings, SSHSettings
-from headnode.triggers.preparation import SPEC_FIELDS, prepare_trigger
+from headnode.triggers.preparation import SPEC_FIELDS, describe_job, prepare_trigger
 
 BOOSTER = {"site": "juwels-booster", "partition": "booster", "account": "budget"}
 TI = SimpleNamespace(id="4f9619ff", dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1)
@@ -145,7 +146,7 @@ def test_what_the_connection_knows_counts_when_the_task_runs():
     with pytest.raises(JobSpecError, match="account: juwels-booster wants an account"):
         _trigger(job, site="juwels-booster")
     with pytest.raises(
-        JobSpecError, match=r"site: there is no system 'my cluster'.*it is the site of connection 'hpc'"
+        JobSpecError, match=r"site: there is no system 'my cluster'.*the site is 'my cluster' by connection 'hpc'"
     ):
         _trigger(job, site="my cluster")
     assert "site" not in _trigger({"command": ["train.py"]}, site="my cluster").requested
@@ -234,3 +235,12 @@ print([name for name in sys.modules if name.startswith("headnode.sites")])
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=Path.home())
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_memory_that_grows_is_that_of_the_arranged_job():
+    """What a policy adds, it adds to what the job asks for in the end."""
+    fields = {**BOOSTER, "command": ["train.py"], "launch": {"kind": "torchrun"}, "memory": "8G"}
+    spec = describe_job({**fields, "job_name": "t"}, FailurePolicy(on_out_of_memory=MoreMemory(limit="16G")))
+    assert asked_memory(spec.requested()) == ("mem", 8192)
+    with pytest.raises(JobSpecError, match="memory: 600G, where"):
+        describe_job({**fields, "job_name": "t", "memory": "600G"}, FailurePolicy())

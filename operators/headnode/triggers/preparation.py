@@ -106,9 +106,9 @@ def prepare_trigger(
     try:
         spec = describe_job(given, policy)
     except JobSpecError as error:
-        if error.field != "site" or fields.get("site"):
+        if error.field != "site" or fields.get("site") or settings.site is None:
             raise
-        whose = f"it is the site of connection {settings.ssh.conn_id!r}, which site= of the task comes before"
+        whose = f"the site is {settings.site!r} by connection {settings.ssh.conn_id!r}; site= of the task comes first"
         raise JobSpecError("site", f"{error.problem} ({whose})") from error
     script = render_script(spec, checkpoint=policy.wants_checkpoint, takes_arguments=takes_arguments)
     return SlurmJobTrigger(
