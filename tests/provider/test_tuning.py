@@ -83,7 +83,7 @@ def test_the_job_was_run_again(study):
     run = study[0]
     made = JobRecord.model_validate(run.record("disturbed")).submissions
     assert len(made) == 2
-    assert made[0].state == "TIMEOUT" or made[0].exit_code == 75
+    assert [each.state for each in made] == ["TIMEOUT", "COMPLETED"]
     assert run.tries("disturbed") == 1
     log = run.log("disturbed")
     assert f"the study goes on: {OPEN_TRIALS} of {TRIALS} trials are over" in log
