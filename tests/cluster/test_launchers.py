@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+import time
 
 import pytest
 
@@ -45,11 +46,14 @@ def run_script(slurm_cluster, tmp_path):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
         (tmp_path / "job.sh").write_text(generated.text)
-        done = slurm_cluster.run(
-            "sbatch", "--wait", "--parsable", f"--chdir={tmp_path}", str(tmp_path / "job.sh"), check=False
-        )
+        job = slurm_cluster.run("sbatch", "--parsable", f"--chdir={tmp_path}", str(tmp_path / "job.sh")).stdout.strip()
+        record = ""
+        while not re.search("JobState=(COMPLETED|FAILED) ", record):
+            assert "JobState=TIMEOUT" not in record
+            time.sleep(0.1)
+            record = slurm_cluster.run("scontrol", "--oneliner", "show", "job", job).stdout
         output = "".join(path.read_text() for path in tmp_path.glob("*.out"))
-        assert (done.returncode == 0) is succeeds, (done.stderr, output)
+        assert ("JobState=COMPLETED" in record) is succeeds, output
         return output
 
     return generate_and_run
