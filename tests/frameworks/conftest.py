@@ -1,6 +1,7 @@
 """Programs of each framework as jobs of the private cluster, started over its nodes by headnode's launchers."""
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ class Run:
 @pytest.fixture(scope="session")
 def submit(slurm_cluster, tmp_path_factory):
     """Return a function that submits a program by a launcher; what is left of its jobs is cancelled at the end."""
+    runs = []
 
     def run(program, launch, *, python, **fields):
         folder = tmp_path_factory.mktemp(Path(program).stem)
@@ -84,7 +86,11 @@ def submit(slurm_cluster, tmp_path_factory):
         script = folder / "job.sh"
         script.write_text(render_standalone_script(spec))
         answer = slurm_cluster.run("sbatch", "--parsable", f"--chdir={folder}", str(script))
-        return Run(slurm_cluster, folder, answer.stdout.strip())
+        runs.append(Run(slurm_cluster, folder, answer.stdout.strip()))
+        return runs[-1]
 
     yield run
     slurm_cluster.run("scancel", f"--user={slurm_cluster.user}", check=False)
+    for each in runs:
+        each.wait()
+        shutil.rmtree(f"/tmp/ray-{each.job_id}", ignore_errors=True)  # noqa: S108 - where the launcher has it
