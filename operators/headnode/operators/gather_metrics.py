@@ -59,7 +59,7 @@ def logs(directory: Path) -> Iterator[Path]:
     earlier = None  # type: Optional[str]
     for each in own:
         left = each / "checkpoint_of"
-        if left.exists() and _OWNER.match(left.read_text().strip()):
+        if left.exists() and _OWNER.fullmatch(left.read_text().strip()):
             earlier = left.read_text().strip()
     if earlier is not None:
         others = directory.parent.glob(earlier + "-*")
