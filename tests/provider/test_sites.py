@@ -31,6 +31,12 @@ def test_a_program_is_started_over_the_nodes(run):
     assert (requested["partition"], requested["site"], requested["launch"]) == ("batch", "private", "mpi")
 
 
+@pytest.mark.parametrize("task_id", ["launched", "in_triggerer"])
+def test_the_connection_can_be_read_in_templates(run, task_id):
+    """As for its account, on a worker and in the triggerer."""
+    assert run.record(task_id)["job_name"] == "at_private"
+
+
 def test_templates_within_a_launcher_are_rendered(run):
     """And the site's name."""
     assert run.xcom("templated") == {"ranks": 3, "nodes": 3, "greeting": None, "words": []}

@@ -9,6 +9,7 @@ COUNT = "import os, pathlib; pathlib.Path(os.environ['HEADNODE_RESULT']).write_t
 with DAG("site_jobs", schedule=None, params={"nodes": 2, "more": 4}, max_active_tasks=8):
     SlurmJobOperator(
         task_id="launched",
+        job_name="at_{{ conn.at_private.extra_dejson.site }}",
         site="private",
         launch=Mpi(nodes=2, ranks_per_node=2),
         environment=Commands("export GREETING='{{ dag.dag_id }}'"),
@@ -24,6 +25,7 @@ with DAG("site_jobs", schedule=None, params={"nodes": 2, "more": 4}, max_active_
     )
     SlurmJobOperator(
         task_id="in_triggerer",
+        job_name="at_{{ conn.at_private.extra_dejson.site }}",
         slurm_conn_id="at_private",
         launch={"kind": "mpi", "nodes": "{{ params.nodes }}", "ranks_per_node": 2, "cpus_per_task": 1},
         command=["python3", "-c", COUNT],
