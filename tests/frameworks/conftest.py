@@ -51,7 +51,7 @@ class Run:
         """Return the job's state."""
         return self.cluster.run("squeue", "-h", "--states=all", "-o", "%T", f"--jobs={self.job_id}").stdout.strip()
 
-    def wait(self, *, seconds=180):
+    def wait(self, *, seconds=360):
         """Wait until the job has ended, and return its state."""
         deadline = time.monotonic() + seconds
         while (state := self.state()) in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING"):
@@ -77,7 +77,7 @@ def submit(slurm_cluster, tmp_path_factory):
             "launch": launch,
             "environment": Commands(f'export PATH="{ROOT / python}/bin:$PATH"'),
             "command": [str(PROGRAMS / program)],
-            "time_limit": "00:05:00",
+            "time_limit": "00:10:00",
             "job_name": folder.name,
             **fields,
             "env": {**ONE_MACHINE, **fields.get("env", {})},

@@ -6,7 +6,7 @@ import pytest
 
 from headnode.sites.launchers import DeepHyper, DeepSpeed, Heat, Mpi, RayCluster, RayTune, TensorFlowMultiWorker
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 OWN = ".venv-frameworks"
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -58,10 +58,15 @@ def test_ray_on_nodes_of_its_own(submit):
     assert result == {"nodes": ["n1"]}
 
 
-def test_ray_on_shared_nodes(submit):
-    """A Ray whose ports are all of a range of the job's own; on one machine two nodes would want the same ones."""
+def test_ray_on_shared_nodes(submit, tmp_path):
+    """A Ray with ports of its own, which asks for a token; on one machine two nodes would want the same ports."""
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef" * 4)
     launch = RayCluster(nodes=1, cpus_per_task=1, symmetric=False, shared_nodes=True)
-    assert submit("ray_nodes.py", launch, python=OWN).result() == {"nodes": ["n1"]}
+    env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    run = submit("ray_nodes.py", launch, python=OWN, env=env)
+    assert run.result() == {"nodes": ["n1"]}
+    assert "Token authentication is disabled" not in run.output
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "bohb", "pbt"])

@@ -10,7 +10,7 @@ import pytest
 
 from headnode.sites.launchers import OptunaWorkers, Python, Torchrun
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 JOBS = ".venv-jobs"
 
 
