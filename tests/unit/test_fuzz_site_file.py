@@ -57,7 +57,7 @@ def test_a_broken_answer_is_never_an_invalid_file(data):
         qos=answer(partitions.parse_qos_records, QOS, unknown),
         nodes=answer(hardware.parse_node_records, said.NODE_RECORDS, unknown),
         modules=answer(parse_modules, said.MODULES, unknown),
-        shell=answer(parse_login_shell, SHELL, unknown),
+        login_shell=answer(parse_login_shell, SHELL, unknown),
         test_job=data.draw(st.none() | texts),
     )
     try:

@@ -54,7 +54,7 @@ ANSWERS = SiteAnswers(
     qos=partitions.parse_qos_records(QOS),
     nodes=hardware.parse_node_records(NODES),
     modules=parse_modules(said.MODULES),
-    shell=parse_login_shell(SHELL),
+    login_shell=parse_login_shell(SHELL),
     test_job=None,
 )
 
@@ -156,7 +156,7 @@ def test_nodes_of_which_nothing_is_known(tmp_path):
 
 def test_how_srun_can_start_mpi():
     """Where there is no default, the comment has what srun offers."""
-    assert ANSWERS.shell.mpi == ("pmix", "none", "pmi2")
+    assert ANSWERS.login_shell.mpi == ("pmix", "none", "pmi2")
     config = dataclasses.replace(ANSWERS.config, mpi_default=None)
     assert "mpi: null  # MpiDefault is none; srun --mpi=list says: pmix none pmi2\n" in described(config=config)[1]
 

@@ -113,7 +113,7 @@ def _module_system(modules: ModuleList | Unknown) -> Fact:
 
 
 def _container(answers: SiteAnswers) -> Fact:
-    shell = answers.shell
+    shell = answers.login_shell
     runtime, comment = None, ""
     if isinstance(shell, Unknown):
         comment = f"a login shell did not tell: {shell.why}"
@@ -127,14 +127,14 @@ def _container(answers: SiteAnswers) -> Fact:
 def _srun(answers: SiteAnswers) -> Fact:
     comment = ""
     if answers.config.mpi_default is None:
-        listed = () if isinstance(answers.shell, Unknown) else answers.shell.mpi
+        listed = () if isinstance(answers.login_shell, Unknown) else answers.shell.mpi
         comment = f"MpiDefault is none; srun --mpi=list says: {' '.join(listed) or 'nothing'}"
     mpi = Fact("mpi", answers.config.mpi_default, comment)
     return Fact("srun", (mpi, Fact("version", answers.config.version), Fact("source", SOURCE)))
 
 
 def _internet(answers: SiteAnswers) -> Fact:
-    shell = answers.shell
+    shell = answers.login_shell
     compute = Fact("compute", None, "not learned: no job was run")
     if isinstance(shell, Unknown):
         return Fact("internet", (compute, Fact("login", None, shell.why), Fact("source", SOURCE)))
@@ -143,7 +143,7 @@ def _internet(answers: SiteAnswers) -> Fact:
 
 
 def _paths(answers: SiteAnswers) -> Fact:
-    shell = answers.shell
+    shell = answers.login_shell
     if isinstance(shell, Unknown):
         return Fact("paths", (), f"a login shell did not tell: {shell.why}")
     known = shell.directories

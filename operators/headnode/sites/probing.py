@@ -48,7 +48,7 @@ class SiteAnswers:
     qos: Mapping[str, QosRecord] | Unknown
     nodes: Mapping[str, NodeRecord] | Unknown = field(default_factory=dict)
     modules: ModuleList | Unknown
-    shell: LoginShell | Unknown
+    login_shell: LoginShell | Unknown
     test_job: str | None
 
 
@@ -85,7 +85,7 @@ def probe_cluster() -> Procedure[SiteAnswers]:
         qos=_read(told, "qos", partitions.parse_qos_records) if config.keeps_accounting else {},
         nodes=_read(told, "nodes", hardware.parse_node_records),
         modules=_read(told, "modules", parse_modules),
-        shell=_read(told, "shell", parse_login_shell),
+        login_shell=_read(told, "shell", parse_login_shell),
         test_job=_refusal(told.get("sbatch")),
     )
 
