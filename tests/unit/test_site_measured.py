@@ -134,7 +134,7 @@ def test_what_a_job_must_say(tmp_path, message, account, qos):
 def test_what_was_not_learned_is_null_and_why(tmp_path):
     """A command that failed leaves a file all the same, without one made-up number."""
     unknown = {
-        name: Unknown(why=f"no answer: {name}\nHere: [it] broke") for name in ("hardware", "qos", "modules", "shell")
+        name: Unknown(why=f"no answer: {name}\nHere: [it] broke") for name in ("hardware", "qos", "modules", "login_shell")
     }
     system = read(tmp_path, nodes=Unknown(why="x"), **unknown)
     large = system.partitions["large"]

@@ -127,7 +127,7 @@ def _container(answers: SiteAnswers) -> Fact:
 def _srun(answers: SiteAnswers) -> Fact:
     comment = ""
     if answers.config.mpi_default is None:
-        listed = () if isinstance(answers.login_shell, Unknown) else answers.shell.mpi
+        listed = () if isinstance(answers.login_shell, Unknown) else answers.login_shell.mpi
         comment = f"MpiDefault is none; srun --mpi=list says: {' '.join(listed) or 'nothing'}"
     mpi = Fact("mpi", answers.config.mpi_default, comment)
     return Fact("srun", (mpi, Fact("version", answers.config.version), Fact("source", SOURCE)))
