@@ -72,8 +72,11 @@ environments: packages browser faults  ## install all that demonstration and tes
 	@$(MAKE) -s -j2 $(VENV)/.tested $(JOBS_VENV)/.tested
 
 test: environments  ## run every test, on real parts
-	$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs
-	$(VENV)/bin/python -m pytest -n 3
+	@# What runs on clusters is tested beside the rest, in its own environment, and told of at the end.
+	@$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs > .jobs-tests.log 2>&1 & jobs=$$!; \
+	trap 'kill $$jobs 2>/dev/null' EXIT; \
+	code=0; $(VENV)/bin/python -m pytest -n 4 || code=$$?; \
+	wait $$jobs || code=$$?; cat .jobs-tests.log; rm -f .jobs-tests.log; exit $$code
 
 $(JOBS_VENV)/.tested: $(JOBS_VENV)/.installed tests/jobs/requirements.txt
 	@$(call PIP_INSTALL,$(JOBS_VENV)) -r tests/jobs/requirements.txt

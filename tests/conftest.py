@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def pytest_xdist_make_scheduler(config, log):
 
     config.option.loadscopereorder = False
     return ByGroup(config, log)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how long each group took: the longest bounds a run in parallel."""
+    seconds = Counter()
+    for report in (each for reports in terminalreporter.stats.values() for each in reports):
+        if hasattr(report, "duration") and hasattr(report, "nodeid"):
+            seconds[_group_of(report.nodeid.partition("::")[0])] += report.duration
+    if len(seconds) > 1:
+        terminalreporter.section("seconds of each group")
+        terminalreporter.write_line(", ".join(f"{group} {total:.0f}" for group, total in seconds.most_common()))
 
 
 def _site_packages(python):

@@ -65,7 +65,7 @@ class Run:
         return json.loads((self.folder / "result.json").read_text())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def submit(slurm_cluster, tmp_path_factory):
     """Return a function that submits a program by a launcher; what is left of its jobs is cancelled at the end."""
     runs = []
