@@ -133,9 +133,8 @@ def test_what_a_job_must_say(tmp_path, message, account, qos):
 
 def test_what_was_not_learned_is_null_and_why(tmp_path):
     """A command that failed leaves a file all the same, without one made-up number."""
-    unknown = {
-        name: Unknown(why=f"no answer: {name}\nHere: [it] broke") for name in ("hardware", "qos", "modules", "login_shell")
-    }
+    names = ("hardware", "qos", "modules", "login_shell")
+    unknown = {name: Unknown(why=f"no answer: {name}\nHere: [it] broke") for name in names}
     system = read(tmp_path, nodes=Unknown(why="x"), **unknown)
     large = system.partitions["large"]
     assert (large.cores, large.usable_cores, large.gpus, large.usable_memory) == (None, None, None, None)
