@@ -13,14 +13,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-headnode"
 # Each group has parts of its own (a cluster, an Airflow), so its tests stay together; the longest begin first.
-LONGEST = ("provider", "chaos/airflow", "chaos", "cluster", "frameworks", "ui")
+LONGEST = ("provider a to l", "provider m to z", "chaos/airflow", "cluster", "chaos", "frameworks", "ui")
 GROUPS = (*LONGEST, "airflow_launch", "ssh", "injection", "docker", "dags", "unit")
 EVERYTHING = os.environ.get("CI") == "true" or os.environ.get("HEADNODE_FULL") == "1"
 
 
 def _group_of(path):
-    """Return the group of a test's file, a path from the project's root: the folder that it is in."""
+    """Return the group of a test's file, a path from the project's root: the folder that it is in, or half of it."""
     folder = Path(path).parent.relative_to("tests").as_posix()
+    if folder == "provider":
+        return "provider a to l" if Path(path).stem < "test_m" else "provider m to z"
     return folder if folder in GROUPS else folder.partition("/")[0]
 
 
