@@ -5,8 +5,6 @@ Where no entry points exist (a deployment by folders), ``from headnode.decorator
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -16,6 +14,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_d
 from headnode.cluster.functions import RUNNER_NAME
 from headnode.decorators.function_files import check_function, context_arguments, function_files
 from headnode.errors import JobSpecError
+from headnode.operators.python_files import as_text, content_digest, interpreter_words
 from headnode.operators.slurm_job import SlurmJobOperator
 from headnode.templated import is_templated
 from headnode.triggers.slurm_job import SlurmJobTrigger
@@ -50,26 +49,24 @@ class SlurmDecoratedOperator(DecoratedOperator, SlurmJobOperator):
         check_function(python_callable)
         self.python = python if isinstance(python, str) else list(python)
         if not is_templated(self.python):
-            _words(self.python)
+            interpreter_words(self.python)
         super().__init__(python_callable=python_callable, command=["the function's own"], **kwargs)
 
     def _trigger(self, context: Context, adopt_owners: list[str], *, takes_arguments: bool = False) -> SlurmJobTrigger:
         args, kwargs = list(self.op_args), dict(self.op_kwargs)
         kwargs |= context_arguments(self.python_callable, args, kwargs, context)
         files = function_files(self.python_callable, args, kwargs)
-        digest = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in files.values())).hexdigest()
-        self.command = ["/bin/sh", "-c", _RUN, f"{self.python_callable.__name__}-{digest}", *_words(self.python)]
+        digest = content_digest(files)
+        self.command = [
+            "/bin/sh",
+            "-c",
+            _RUN,
+            f"{self.python_callable.__name__}-{digest}",
+            *interpreter_words(self.python),
+        ]
         trigger = super()._trigger(context, adopt_owners, takes_arguments=takes_arguments)
-        own = {name: base64.b64encode(content).decode() for name, content in files.items()}
-        trigger.files = {**(trigger.files or {}), **own}
+        trigger.files = {**(trigger.files or {}), **as_text(files)}
         return trigger
-
-
-def _words(python: Any) -> list[str]:
-    words = [python] if isinstance(python, str) else python
-    if not isinstance(words, list) or not words or not all(isinstance(each, str) and each for each in words):
-        raise JobSpecError("python", f"{python!r} must be a program, or a list of a program and its arguments")
-    return words
 
 
 def slurm_task(

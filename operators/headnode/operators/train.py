@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from airflow.sdk import Context
 
 from headnode.errors import JobSpecError
+from headnode.operators.python_files import as_text
 from headnode.operators.slurm_job import SlurmJobOperator
 from headnode.slurm.policy import Resubmit
 from headnode.slurm.script import at_end
@@ -75,7 +75,7 @@ class TrainOperator(SlurmJobOperator):
         trigger = super()._trigger(context, adopt_owners, takes_arguments=takes_arguments)
         wanted = json.dumps({"metric": self.metric, "mode": self.mode}).encode()
         own = {GATHERER.name: GATHERER.read_bytes(), "metric.json": wanted}
-        trigger.files = (trigger.files or {}) | {name: base64.b64encode(each).decode() for name, each in own.items()}
+        trigger.files = (trigger.files or {}) | as_text(own)
         return trigger
 
 

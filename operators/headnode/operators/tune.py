@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +10,7 @@ from typing import Any, Final
 from airflow.sdk import Context
 
 from headnode.errors import JobSpecError
+from headnode.operators.python_files import as_text, content_digest, interpreter_words
 from headnode.operators.slurm_job import SlurmJobOperator
 from headnode.sites.catalogue import nearest
 from headnode.sites.launchers.optuna import OptunaWorkers
@@ -126,7 +125,7 @@ class TuneOperator(SlurmJobOperator):
             known["trials"] = None if on_grid else MAX_TRIALS
         describe_study({**known, "lost_seconds": self.lost_seconds})
         if not is_templated(self.python):
-            _words(self.python)
+            interpreter_words(self.python)
         if not is_templated(self.objective) and self.objective.partition(":")[0].endswith(".py") and not code:
             raise JobSpecError("code", f"give the folder that holds {self.objective.partition(':')[0]!r}")
 
@@ -147,12 +146,11 @@ class TuneOperator(SlurmJobOperator):
         study = describe_study({**given, "lost_seconds": self.lost_seconds})
         self._find_objective(context["dag"].fileloc)
         files = study_files(study)
-        digest = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in files.values())).hexdigest()
-        self.command = [f"{study['objective']}-{digest[:16]}", *_words(self.python)]
+        digest = content_digest(files)
+        self.command = [f"{study['objective']}-{digest[:16]}", *interpreter_words(self.python)]
         self.launch = self._workers(study["workers"])
         trigger = super()._trigger(context, adopt_owners, takes_arguments=takes_arguments)
-        own = {name: base64.b64encode(content).decode() for name, content in files.items()}
-        trigger.files = {**(trigger.files or {}), **own}
+        trigger.files = {**(trigger.files or {}), **as_text(files)}
         return trigger
 
     def _workers(self, workers: int) -> TuneWorkers:
@@ -208,10 +206,3 @@ def _defined(module: ast.Module) -> set[str]:
         elif isinstance(node, ast.alias):
             names.add(node.asname or node.name)
     return names
-
-
-def _words(python: Any) -> list[str]:
-    words = [python] if isinstance(python, str) else python
-    if not isinstance(words, list) or not words or not all(isinstance(each, str) and each for each in words):
-        raise JobSpecError("python", f"{python!r} must be a program, or a list of a program and its arguments")
-    return words

@@ -11,10 +11,10 @@ from headnode.sites.catalogue import Catalogue, nearest
 from headnode.sites.conflicts import check_against_site
 from headnode.sites.environments import parse_environment
 from headnode.sites.environments.environment import Environment, Surroundings
-from headnode.sites.gpus import own_gpu_option, request_gpus, request_memory
 from headnode.sites.launchers import parse_launcher
 from headnode.sites.launchers.commands import check_launchable
 from headnode.sites.launchers.launcher import Launcher, Layout, Machine
+from headnode.sites.resources import own_gpu_option, request_gpus, request_memory
 from headnode.sites.system import Partition, System
 from headnode.sites.templates import refuse_templates
 from headnode.slurm.jobspec import whole_number
