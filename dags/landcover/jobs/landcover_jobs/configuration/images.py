@@ -1,0 +1,98 @@
+"""Where the images come from, and how they become composites."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from landcover_jobs.configuration.strict import BandName, ClusterPath, Strict
+
+
+class Band(Strict):
+    """One band: reflectance = stored value x scale + offset; the nodata value and what is over `valid` are left out."""
+
+    asset: str | None = Field(None, description="the asset's key in STAC, or {band} in a file's name; the band's name")
+    scale: float = Field(0.0001, gt=0)
+    offset: float = 0.0
+    nodata: float | None = 0
+
+
+class Transfer(Strict):
+    """How assets are fetched over the network."""
+
+    mode: Literal["whole", "window"] = Field("whole", description="whole files, resumed; or only the area's window")
+    attempts: int = Field(5, ge=1, le=50)
+    wait_seconds: float = Field(2.0, ge=0, description="before the second attempt; doubles, with jitter, up to 300 s")
+    timeout_seconds: float = Field(60.0, gt=0, description="without a byte")
+    at_once: int = Field(8, ge=1, le=64)
+
+
+class StacSource(Strict):
+    """A STAC API, or a static catalogue (catalog.json) over HTTP or on the cluster."""
+
+    kind: Literal["stac"]
+    url: str = Field(pattern=r"^(https?://|/|~/|\{data\})[^\x00-\x20]+$")
+    collection: str = Field(pattern=r"^[^\x00-\x20/]+$")
+    signing: Literal["none", "planetary_computer"] = "none"
+    max_cloud_percent: float | None = Field(None, ge=0, le=100)
+    query: dict[str, Any] = Field(default_factory=dict, description="further conditions, as the API's query extension")
+    transfer: Transfer = Transfer()
+
+
+class FolderSource(Strict):
+    """GeoTIFF files on the cluster, found by a pattern with {date} (YYYYMMDD) and {band}."""
+
+    kind: Literal["folder"]
+    path: ClusterPath
+    pattern: str = Field("{date}/{band}.tif", pattern=r"^[^\x00-\x1f]+$")
+
+    @model_validator(mode="after")
+    def _fields(self) -> Self:
+        missing = [field for field in ("{date}", "{band}") if field not in self.pattern]
+        if missing:
+            raise ValueError(f"pattern: {' and '.join(missing)} must be in it")
+        return self
+
+
+class RomaniaSource(Strict):
+    """The images that a package on the Python index carries: a Romanian valley, 2015 to 2020, Sentinel-2, 20 m."""
+
+    kind: Literal["romania"]
+
+
+Source = Annotated[StacSource | FolderSource | RomaniaSource, Field(discriminator="kind")]
+
+
+class CloudMask(Strict):
+    """A pixel is clear where the band's value is one of `clear`, or where none of `clouded_bits` is set."""
+
+    band: BandName = "SCL"
+    clear: tuple[int, ...] | None = None
+    clouded_bits: tuple[Annotated[int, Field(ge=0, le=31)], ...] | None = None
+    grow_pixels: int = Field(0, ge=0, le=100, description="clouds reach so much farther")
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.clear is None) == (self.clouded_bits is None):
+            raise ValueError("give either clear (values) or clouded_bits")
+        return self
+
+
+class Composites(Strict):
+    """Medians of the clear observations of each period of the year; gaps are interpolated around the year."""
+
+    period: Literal["month", "ten_days"] = "month"
+    cloud_mask: CloudMask
+    indices: dict[BandName, tuple[BandName, BandName]] = Field(
+        default_factory=dict, description="normalised differences: name: [high, low]"
+    )
+    block_pixels: int = Field(512, ge=16, le=4096, description="edge of the blocks that are worked on one by one")
+    least_clear_share: float = Field(
+        0.0, ge=0, le=1, description="fail a tile of which less than this share of pixels is seen in the year"
+    )
+
+    @property
+    def periods(self) -> int:
+        """How many composites a year has."""
+        return 12 if self.period == "month" else 36

@@ -1,0 +1,1 @@
+"""Classifying with exported models, by onnxruntime, block by block."""

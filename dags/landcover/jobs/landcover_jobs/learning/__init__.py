@@ -1,0 +1,1 @@
+"""Training: the transformer, the trees, the folds they are judged on, their search and their export."""

@@ -1,0 +1,1 @@
+"""From scenes to composites: cloud mask, medians of periods, filled gaps, statistics."""

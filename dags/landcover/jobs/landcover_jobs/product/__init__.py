@@ -1,0 +1,1 @@
+"""The layers of a map: mosaic, confidence, observation counts, change."""

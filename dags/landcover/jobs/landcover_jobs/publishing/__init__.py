@@ -1,0 +1,1 @@
+"""Versions that appear whole: STAC, legend, quicklook, report, rollback."""

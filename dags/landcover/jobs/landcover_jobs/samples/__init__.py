@@ -1,0 +1,1 @@
+"""Choosing labelled pixels from the old map, or reading given ones."""

@@ -1,0 +1,1 @@
+"""How good a map is: accuracy, areas with their uncertainty, independent points, the gate."""
