@@ -32,9 +32,8 @@ for themselves (USS) at most, less what they had before. A delay is from the tim
 its last act to the task's end; of an array, after its last element. Worker-seconds count LocalExecutor's busy \
 processes, ten times a second. Pauses are those of the triggerer's loop, measured in it every 20 ms. From 100 jobs \
 on each way has a new triggerer; each triggerer has run one job before, so that the imports of its first use are not \
-in it (`first use` below). Logins find an empty home, without start-up files of a shell. All of the cluster runs \
-with niceness 15, its compute nodes and their jobs when nothing else does (SCHED_IDLE): in reality it is other \
-machines. Every job has a time limit of the whole minutes above its length + 30 s.\
+in it (`first use` below). Logins find an empty home, without start-up files of a shell. The cluster runs \
+with niceness 5, its compute nodes and their jobs with 10: in reality they are other machines. Every job has a time limit of the whole minutes above its length + 30 s.\
 """
 
 

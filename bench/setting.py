@@ -27,8 +27,10 @@ from headnode.testing.settings import ClusterOptions
 HERE: Final = Path(__file__).parent
 NODES: Final = 4
 CPUS_PER_NODE: Final = 64
-NODE_NICENESS: Final = 19
-HEAD_NODE_NICENESS: Final = 15
+NODE_NICENESS: Final = 10
+HEAD_NODE_NICENESS: Final = 5
+#: Nodes that share the machine with Airflow may be slow to answer; by default, 10 s later Slurm would requeue jobs.
+MESSAGE_TIMEOUT_SECONDS: Final = 60
 SLURM_COMMANDS: Final = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
 #: One task before what is measured, the rival's own before the rival's: a triggerer imports modules at their first use.
 WARM_UPS: Final = {way: f"warm_up_{way}" for way in ("plain", "remote_job")}
@@ -102,7 +104,7 @@ def running_setting(
     with contextlib.ExitStack() as stack:
         stack.push(lambda kind, *_: _remove(folder, after=kind, say=say))
         say(f"starting a cluster of {NODES} nodes with {CPUS_PER_NODE} CPUs in {folder}")
-        options = ClusterOptions(max_array_size=20_001)
+        options = ClusterOptions(max_array_size=20_001, message_timeout_seconds=MESSAGE_TIMEOUT_SECONDS)
         cluster = SlurmCluster.start(folder / "c", nodes=NODES, cpus_per_node=CPUS_PER_NODE, options=options)
         stack.callback(cluster.stop)
         _allow_many_jobs(cluster)
@@ -144,7 +146,7 @@ def _allow_many_jobs(cluster: SlurmCluster) -> None:
 
 
 def _give_way(cluster: SlurmCluster) -> None:
-    """Have all of the cluster wait while Airflow works, compute nodes most of all: in reality it is other machines."""
+    """Have the cluster give way to Airflow, compute nodes most of all: in reality it is other machines."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get("HEADNODE_PRIVATE_CLUSTER") != str(cluster.directory):
@@ -152,8 +154,6 @@ def _give_way(cluster: SlurmCluster) -> None:
             is_node = process.name() == "slurmd"
             for thread in process.threads():  # niceness is a thread's own
                 os.setpriority(os.PRIO_PROCESS, thread.id, NODE_NICENESS if is_node else HEAD_NODE_NICENESS)
-            if is_node:
-                os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _give_empty_home(cluster: SlurmCluster, home: Path) -> None:
