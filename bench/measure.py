@@ -35,7 +35,9 @@ SAY_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 7200.0
 JOB: Final = "sleep {seconds}; date +%s.%N > {ends}/{name}.{index}"
-SUBMIT: Final = "sbatch --parsable --output=/dev/null --time={limit} {array} --wrap {job}"
+#: The same shell and as many files of output as headnode's jobs have.
+BATCH_SCRIPT: Final = "#!/bin/bash -l\n{job}\n"
+SUBMIT: Final = "sbatch --parsable --output={logs} --time={limit} {array} {script}"
 LOOP_BY_HAND: Final = """\
 for i in $(seq 0 {last}); do
     {submit} >/dev/null || exit 1
@@ -192,12 +194,17 @@ def _measure_by_hand(case: Case, setting: Setting) -> Measurement:
 def _script(case: Case, setting: Setting) -> str:
     is_array = case.way == "array_by_hand"
     job = JOB.format(
-        seconds=case.seconds, ends=setting.ends, name=case.name, index="$SLURM_ARRAY_TASK_ID" if is_array else "$i"
+        seconds=case.seconds, ends=setting.ends, name=case.name, index="$SLURM_ARRAY_TASK_ID" if is_array else "$1"
     )
+    logs = setting.folder / f"logs.{case.name}"
+    logs.mkdir()
+    script = logs / "job.sh"
+    script.write_text(BATCH_SCRIPT.format(job=job))
     submit = SUBMIT.format(
         limit=case.minutes_limit,
         array=f"--array=0-{case.jobs - 1}" if is_array else "",
-        job=f"'{job}'" if is_array else f'"{job}"',
+        logs=logs / ("%a.log" if is_array else "%j.log"),
+        script=script if is_array else f'{script} "$i"',
     )
     return (ARRAY_BY_HAND if is_array else LOOP_BY_HAND).format(submit=submit, last=case.jobs - 1)
 

@@ -31,7 +31,8 @@ _HETEROGENEOUS = re.compile(r"^#SBATCH\s+hetjob\b", re.MULTILINE)
 
 # The last word of a script is its exit code, in a file beside it: sites without accounting know no other. bash runs
 # an EXIT trap also when a signal kills it, with the status of the command before, which may be 0; so a 0 counts only
-# where the script came to an ``exit``. ksh and zsh may do the like, and have no way to tell: they leave no marker.
+# where the script came to an ``exit``. ksh and zsh may do the like, and have no way to tell: they leave no marker. The
+# variable EPOCHSECONDS (bash 5) and the test before rm spare processes, of which an array of 10,000 has many.
 _PROLOGUE = """\
 export HEADNODE_DIRECTORY="${PWD%/work}"
 export HEADNODE_CODE="$PWD"
@@ -47,12 +48,12 @@ if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then
   headnode_end="$headnode_end.$SLURM_ARRAY_TASK_ID"
 fi
 export PYTHONPATH="$HEADNODE_CODE${PYTHONPATH:+:$PYTHONPATH}"
-rm -f "$HEADNODE_RESULT" "$headnode_end"
-headnode_began=$(date +%s)
+if [ -e "$HEADNODE_RESULT" ] || [ -e "$headnode_end" ]; then rm -f "$HEADNODE_RESULT" "$headnode_end"; fi
+headnode_began=${EPOCHSECONDS:-$(date +%s)}
 headnode_mark_end() {
   case "$1 $2" in "0 exit"|"0 exit "*) ;; "0 "*) return 0;; esac
   {
-    printf '%s %s %s %s %s\\n' "$1" "$headnode_began" "$(date +%s)" "${SLURM_JOB_ID:-0}" \
+    printf '%s %s %s %s %s\\n' "$1" "$headnode_began" "${EPOCHSECONDS:-$(date +%s)}" "${SLURM_JOB_ID:-0}" \
       "${SLURM_RESTART_COUNT:-0}" > "$headnode_end.new" && mv -f "$headnode_end.new" "$headnode_end"
   } 2>/dev/null || :
 }
