@@ -1,0 +1,21 @@
+"""The transformer's settings that the bench chooses from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bench.landcover.cross_validation import Candidate
+from landcover_jobs.configuration.learning import TransformerSettings
+
+DEFAULT: Final = Candidate(
+    TransformerSettings(
+        width=64, layers=3, heads=4, dropout=0.1, learning_rate=2e-3, weight_decay=0.01, period_dropout=0.1
+    ),
+    epochs=60,
+    batch=64,
+)
+
+
+def candidates(pixels: int) -> tuple[Candidate, ...]:
+    """Return the choices for a set of so many pixels."""
+    return (DEFAULT,)

@@ -1,0 +1,125 @@
+"""Training as real processes: together, killed in the middle, warned."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+PROGRAM = Path(__file__).parent / "programs/fit_toy.py"
+JOBS = Path(__file__).parents[3] / "dags/landcover/jobs"
+LONG = 60
+
+
+class Training:
+    """A program that trains, alone or by torchrun."""
+
+    def __init__(self, folder, processes, epochs):
+        self.folder, self.processes = folder, processes
+        folder.mkdir(exist_ok=True)
+        self.words = [sys.executable]
+        if processes > 1:
+            self.words += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        self.words += [str(PROGRAM), str(folder), "--epochs", str(epochs)]
+        # Processes that train use one core each; a launcher that counts cores would change the sums.
+        self.env = os.environ | {"PYTHONPATH": str(JOBS), "OMP_NUM_THREADS": "1"}
+        self.env.pop("SLURM_CPUS_PER_TASK", None)
+
+    def finish(self):
+        """Run to the end, and return the output."""
+        done = subprocess.run(self.words, env=self.env, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self, until):
+        """Start, and return the launcher and the processes that train once `until` is said."""
+        launcher = subprocess.Popen(
+            self.words, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        workers = []
+        for line in launcher.stdout:
+            workers += [int(pid) for pid in re.findall(r"pid (\d+)", line)]
+            if re.search(rf"\b{until}\b", line):
+                return launcher, workers
+        raise AssertionError(f"it ended before it said {until!r}")
+
+    @property
+    def result(self):
+        """Return what it has left."""
+        return torch.load(self.folder / "model.pt", weights_only=True)
+
+
+def ended(pid):
+    """Tell whether a process is gone."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] == "Z"
+
+
+def wait_for_end(pids):
+    """Wait until no process is left."""
+    deadline = time.monotonic() + 30
+    while not all(ended(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def same(first, second):
+    """Tell whether two results have the same weights, bit by bit."""
+    return first["weights"].keys() == second["weights"].keys() and all(
+        torch.equal(each, second["weights"][name]) for name, each in first["weights"].items()
+    )
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def unbroken(request, tmp_path_factory):
+    """Return a training, by one process or two, that nothing stopped."""
+    training = Training(tmp_path_factory.mktemp("unbroken"), request.param, LONG)
+    training.finish()
+    return training
+
+
+def test_killed_in_the_middle_it_ends_with_the_same_weights(tmp_path, unbroken):
+    """Launcher and all: as when a node breaks. What was said is that it went on."""
+    broken = Training(tmp_path / "broken", unbroken.processes, LONG)
+    launcher, workers = broken.start(until="epoch 7")
+    assert len(workers) == unbroken.processes
+    for pid in {launcher.pid, *workers}:
+        os.kill(pid, signal.SIGKILL)
+    launcher.wait()
+    wait_for_end(workers)
+    assert not (broken.folder / "model.pt").exists()
+    said = broken.finish()
+    assert re.search(r"going on after epoch (\d+) of 60", said)
+    assert "epoch 3\n" not in said
+    assert same(broken.result, unbroken.result)
+    assert unbroken.result["right"] > 0.8
+
+
+def test_warned_it_saves_and_asks_to_be_run_again(tmp_path, unbroken):
+    """With exit code 75, by USR1 to each process that trains; then it goes on to the same weights."""
+    warned = Training(tmp_path / "warned", unbroken.processes, LONG)
+    launcher, workers = warned.start(until="epoch 4")
+    for pid in workers:
+        os.kill(pid, signal.SIGUSR1)
+    said, _ = launcher.communicate(timeout=60)
+    assert re.search(r"exitcode *: 75", said) if warned.processes > 1 else launcher.returncode == 75
+    assert launcher.returncode != 0
+    assert "going on after epoch" in warned.finish()
+    assert same(warned.result, unbroken.result)
+
+
+def test_one_process_and_two_learn_alike(tmp_path):
+    """Not to the bit: each process drops other parts of its share."""
+    alone, together = (Training(tmp_path / str(count), count, 20) for count in (1, 2))
+    for each in (alone, together):
+        each.finish()
+        assert each.result["right"] > 0.8
+    assert not same(alone.result, together.result)
