@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,8 @@ class Invocation:
         return Path(text.replace("{data}", str(self.folder.root))).expanduser()
 
 
-def invoked(step: str, *, year: bool = True, **more: str) -> Invocation:
-    """Parse `--data`, `--map`, `--year` where wanted, and further text arguments (name=help).
+def invoked(step: str, *, year: bool = True, flags: Mapping[str, str] | None = None, **more: str) -> Invocation:
+    """Parse `--data`, `--map`, `--year` where wanted, further text arguments (name=help) and flags (name: help).
 
     Raises:
         StepError: the map's configuration is missing or wrong.
@@ -52,6 +52,8 @@ def invoked(step: str, *, year: bool = True, **more: str) -> Invocation:
         parser.add_argument("--year", required=True, type=int, help="the year to map")
     for name, text in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", required=True, help=text)
+    for name, text in (flags or {}).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
     given = parser.parse_args()
     configuration = _configuration(given.map)
     root = Path(given.data).expanduser().resolve() / configuration.name

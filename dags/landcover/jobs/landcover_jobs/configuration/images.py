@@ -16,6 +16,9 @@ class Band(Strict):
     scale: float = Field(0.0001, gt=0)
     offset: float = 0.0
     nodata: float | None = 0
+    resampling: Literal["nearest", "bilinear", "cubic", "average"] = Field(
+        "bilinear", description="where the source's pixels are not the grid's"
+    )
 
 
 class Transfer(Strict):
@@ -26,6 +29,9 @@ class Transfer(Strict):
     wait_seconds: float = Field(2.0, ge=0, description="before the second attempt; doubles, with jitter, up to 300 s")
     timeout_seconds: float = Field(60.0, gt=0, description="without a byte")
     at_once: int = Field(8, ge=1, le=64)
+    broken_scenes: Literal["fail", "leave_out"] = Field(
+        "fail", description="what a scene means that cannot be had; leave_out: at most one in ten is left out"
+    )
 
 
 class StacSource(Strict):
@@ -37,6 +43,7 @@ class StacSource(Strict):
     signing: Literal["none", "planetary_computer"] = "none"
     max_cloud_percent: float | None = Field(None, ge=0, le=100)
     query: dict[str, Any] = Field(default_factory=dict, description="further conditions, as the API's query extension")
+    exclude: tuple[str, ...] = Field((), description="scenes, by their ids, that are not to be used")
     transfer: Transfer = Transfer()
 
 
@@ -46,6 +53,7 @@ class FolderSource(Strict):
     kind: Literal["folder"]
     path: ClusterPath
     pattern: str = Field("{date}/{band}.tif", pattern=r"^[^\x00-\x1f]+$")
+    exclude: tuple[str, ...] = Field((), description="scenes, by their ids, that are not to be used")
 
     @model_validator(mode="after")
     def _fields(self) -> Self:

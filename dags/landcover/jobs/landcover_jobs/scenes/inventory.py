@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from landcover_jobs.configuration.map_configuration import MapConfiguration
 from landcover_jobs.job import StepError, write_json
+from landcover_jobs.records import key_of
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Scene:
         """The date, aware."""
         time = datetime.fromisoformat(self.date)
         return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def inventory_key(configuration: MapConfiguration, scenes: list[Scene]) -> str:
+    """Return a short name of what was asked for and what was found."""
+    source = configuration.source.model_dump(mode="json", exclude={"transfer"})
+    return key_of({"source": source, "scenes": sorted([scene.id, scene.content] for scene in scenes)})
 
 
 def write_inventory(path: Path, scenes: list[Scene], key: str) -> None:
