@@ -36,7 +36,7 @@ class Series:
 
     @property
     def hidden(self) -> npt.NDArray[np.bool_]:
-        """The periods (pixel, period) without any observation, which models do not attend to; never all of a pixel's."""
+        """The periods (pixel, period) without any observation, which models do not attend to; never all of a pixel."""
         empty = self.observations == 0
         return np.where(empty.all(axis=1, keepdims=True), False, empty)
 
