@@ -23,7 +23,7 @@ from landcover_jobs.validation.accuracy import plain
 
 Figures = npt.NDArray[np.float64]
 
-TWO_SIDED_95 = 1.959963984540054  # the standard normal distribution's quantile at 0.975
+TWO_SIDED_95 = 1.96  # the standard normal quantile at 0.975, rounded as the paper does, so that its figures come out
 SQUARE_METRES_OF_HECTARE = 10_000.0
 
 
@@ -143,7 +143,7 @@ def estimate_areas(matrix: npt.NDArray[np.integer[Any]], mapped_pixels: npt.Arra
 
 
 def _variances(shares: Figures, points: npt.NDArray[np.int64], weights: Figures) -> Figures:
-    """Return the variance of each share (stratum, class): NaN where one point is all, 0 where the stratum is nothing."""
+    """Return the variance of each share (stratum, class): NaN of a single point, 0 of a stratum of no weight."""
     free = (points - 1)[:, None]
     variances = np.divide(shares * (1 - shares), free, out=np.full(shares.shape, np.nan), where=free > 0)
     return np.where(weights[:, None] > 0, variances, np.where(free > 0, variances, 0.0))
