@@ -81,6 +81,12 @@ class Samples(Strict):
             raise ValueError(f"keep_clusters ({self.keep_clusters}) is more than clusters ({self.clusters})")
         return self
 
+    @model_validator(mode="after")
+    def _one_trial_of_all(self) -> Self:
+        if self.trials > 1 and (self.selection == "all" or self.given is not None):
+            raise ValueError(f"trials: {self.trials} draws of all pixels or points would be equal; trials must be 1")
+        return self
+
 
 GroupName = Annotated[str, Field(min_length=1, max_length=80)]
 
@@ -97,4 +103,6 @@ class Validation(Strict):
     least_macro_f1: Fraction = 0.0
     points: ClusterPath | None = Field(None, description="independent points: CSV with lon, lat, class, or GeoJSON")
     window_pixels: Literal[1, 3, 5] = Field(1, description="a point is right where its class is within this window")
-    approval_timeout_hours: float = Field(72.0, gt=0, description="how long a person is asked about a map below the bar")
+    approval_timeout_hours: float = Field(
+        72.0, gt=0, le=8760, description="how long a person is asked about a map below the bar"
+    )
