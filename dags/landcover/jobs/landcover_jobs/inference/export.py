@@ -1,0 +1,125 @@
+"""From fitted models to ONNX files that onnxruntime runs, and the check that both say the same.
+
+All files take `features`, float32 (n, period, feature), normalised; a transformer also `hidden`, bool (n, period). All
+give `probabilities`, float32 (n, class). n is free.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.utils
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from landcover_jobs.inference.classifier import OUTPUT, Classifier
+from landcover_jobs.inference.plain_transformer import with_plain_encoders
+from landcover_jobs.job import replacing
+
+OPSET = 20  # the first with Gelu as an operation of its own
+TREES_OPSET = {"": 18, "ai.onnx.ml": 3}
+
+Predict = Callable[[npt.NDArray[np.float32], npt.NDArray[np.bool_]], npt.NDArray[np.floating[Any]]]
+
+
+class _WithSoftmax(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(features, hidden)
+        return logits.softmax(dim=1)
+
+
+def export_transformer(model: nn.Module, path: Path, periods: int, features: int) -> None:
+    """Write a model with `forward(features, hidden) -> logits` as ONNX; `model` itself is left as it is.
+
+    Its `nn.TransformerEncoder`s are written as plain matrix products of the same weights: onnxruntime fuses those, and
+    PyTorch's own fast path is no part of a graph.
+    """
+    whole = _WithSoftmax(with_plain_encoders(copy.deepcopy(model).cpu())).eval().requires_grad_(requires_grad=False)
+    pixels = {0: torch.export.Dim("pixels", min=2)}
+    example = torch.zeros(2, periods, features), torch.zeros(2, periods, dtype=torch.bool)
+    program = torch.onnx.export(
+        whole, example, input_names=["features", "hidden"], output_names=[OUTPUT], opset_version=OPSET,
+        dynamic_shapes={"features": pixels, "hidden": pixels}, dynamo=True, verbose=False,
+    )  # fmt: skip
+    assert program is not None  # noqa: S101 - dynamo=True always returns one
+    _write(program.model_proto, path)
+
+
+def export_trees(model: Any, path: Path, periods: int, features: int, *, classes: int | None = None) -> None:
+    """Write a fitted RandomForestClassifier or HistGradientBoostingClassifier as ONNX.
+
+    Args:
+        model: fitted on (n, period x feature), labels from 0 to `classes` - 1.
+        path: the file to write.
+        periods: composites of a year.
+        features: values of a composite.
+        classes: how many columns the result has, those that the model has never seen 0; as many as it knows if None.
+
+    Raises:
+        ValueError: the model knows labels that have no column.
+    """
+    # Imported here: classifying needs neither, and jobs that only classify should start quickly.
+    from skl2onnx import convert_sklearn  # noqa: PLC0415
+    from skl2onnx.common.data_types import FloatTensorType  # noqa: PLC0415
+
+    known = np.asarray(model.classes_, dtype=np.int64)
+    columns = len(known) if classes is None else classes
+    if known.min() < 0 or known.max() >= columns:
+        raise ValueError(f"the model knows the labels {known.tolist()}, which do not fit into {columns} classes")
+    flat = [("flat", FloatTensorType([None, periods * features]))]
+    options = {id(model): {"zipmap": False}}
+    converted = convert_sklearn(model, initial_types=flat, options=options, target_opset=TREES_OPSET)
+    trees = onnx.utils.Extractor(converted).extract_model(["flat"], [OUTPUT])
+    placing = np.zeros((len(known), columns), dtype=np.float32)
+    placing[np.arange(len(known)), known] = 1.0
+    _write(_between(trees, periods, features, placing), path)
+
+
+def parity(path: Path, predict: Predict, features: npt.NDArray[np.float32], hidden: npt.NDArray[np.bool_]) -> float:
+    """Return the share of series to which an exported model gives the same class as `predict`, its origin."""
+    exported = Classifier(path).probabilities(features, hidden).argmax(axis=1)
+    return float((exported == predict(features, hidden).argmax(axis=1)).mean())
+
+
+def _between(trees: onnx.ModelProto, periods: int, features: int, placing: npt.NDArray[np.float32]) -> onnx.ModelProto:
+    """Put a reshape before and the placing of the columns behind a graph from `flat` to its probabilities."""
+    graph = trees.graph
+    for node in graph.node:
+        node.output[:] = ["of_known" if name == OUTPUT else name for name in node.output]
+    shape = np.array([-1, periods * features], dtype=np.int64)
+    constants = {"flat_shape": shape, "placing": placing}
+    graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in constants.items())
+    graph.node.insert(0, helper.make_node("Reshape", ["features", "flat_shape"], ["flat"], name="flatten"))
+    # A product with ones and zeros: exact, and columns of classes never seen are 0.
+    graph.node.append(helper.make_node("MatMul", ["of_known", "placing"], [OUTPUT], name="place"))
+    given = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["pixels", periods, features])
+    found = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["pixels", placing.shape[1]])
+    for values, only in ((graph.input, given), (graph.output, found)):
+        del values[:]
+        values.append(only)
+    del graph.value_info[:]
+    return trees
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph without what the exporter noted about this machine (paths of source files), whole or not at all."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for part in (model, model.graph, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.checker.check_model(model)
+    with replacing(path) as temporary:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
