@@ -79,7 +79,7 @@ class Server:
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     refuses: Callable[[str], int | None] = lambda _: None  # by the whole request target, with its query
-    answers: dict[str, Callable[[], bytes]] = field(default_factory=dict)  # JSON of paths that are no files
+    answers: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)  # JSON of paths that are no files
     closing: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -113,10 +113,14 @@ class Handler(BaseHTTPRequestHandler):
         """Answer with the file, or with the next fault."""
         self._answer(with_body=True)
 
+    def do_POST(self) -> None:
+        """Answer with JSON, made of the JSON that came."""
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])), with_body=True)
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
-    def _answer(self, *, with_body: bool) -> None:
+    def _answer(self, asked: bytes = b"", *, with_body: bool) -> None:
         # A proxy is asked for whole addresses: only their path counts here.
         path = unquote(urlsplit(self.path).path)
         seen = self.server.seen
@@ -129,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
         elif refusal or isinstance(fault, Status):
             self._status(refusal or fault.code, getattr(fault, "retry_after", None))
         elif path in seen.answers:
-            self._send(200, seen.answers[path](), {"Content-Type": "application/json"}, None, with_body=with_body)
+            self._send(200, seen.answers[path](asked), {"Content-Type": "application/json"}, None, with_body=with_body)
         else:
             self._file(seen.folder / path.lstrip("/"), fault, with_body=with_body)
 

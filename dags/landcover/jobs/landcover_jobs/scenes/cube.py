@@ -33,6 +33,8 @@ from landcover_jobs.scenes.resampling import exact_fill, resampled
 Pixels = npt.NDArray[Any]
 
 MOST_READERS = 8
+# Coordinates that went through text are a little off; so much of a pixel does not count.
+SAME_PIXEL = 1e-3
 # A block is read once: GDAL need not remember much. Neighbouring files are not looked for: there are none to use.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": "128"}
 
@@ -116,11 +118,9 @@ def _place(raster: DatasetReader, frame: Frame) -> Window | None:
         raise CRSError("it has no CRS")
     if (transform.b, transform.d) != (0, 0) or transform.a != -transform.e or raster.crs != _crs(frame.crs):
         return None
-    own = Frame(frame.crs, transform.c, transform.f, transform.a, raster.height, raster.width)
-    try:
-        return own.window_of(frame)
-    except ValueError:
-        return None
+    column, row = (frame.left - transform.c) / transform.a, (transform.f - frame.top) / transform.a
+    off = max(abs(column - round(column)), abs(row - round(row)), frame.width * abs(frame.resolution / transform.a - 1))
+    return Window(round(row), round(column), *frame.shape) if off < SAME_PIXEL else None
 
 
 @functools.lru_cache(maxsize=64)

@@ -42,6 +42,8 @@ LICENCE = (
 DOWNLOAD_SECONDS = 600
 CRS = "EPSG:3035"
 RESOLUTION = 20.0
+# As many as the old map has, which lies on the same grid.
+DIGITS = 4
 NODATA = 0
 
 
@@ -106,7 +108,7 @@ def frame_of(cube: xr.Dataset) -> Frame:
     x, y = cube["x"].to_numpy(), cube["y"].to_numpy()
     if not (np.allclose(np.diff(x), RESOLUTION) and np.allclose(np.diff(y), -RESOLUTION)):
         raise StepError(f"the images' pixels are no grid of {RESOLUTION} m that begins in the north-west")
-    left, top = round(float(x[0]) - RESOLUTION / 2, 6), round(float(y[0]) + RESOLUTION / 2, 6)
+    left, top = round(float(x[0]) - RESOLUTION / 2, DIGITS), round(float(y[0]) + RESOLUTION / 2, DIGITS)
     return Frame(CRS, left, top, RESOLUTION, len(y), len(x))
 
 

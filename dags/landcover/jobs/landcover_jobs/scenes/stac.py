@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pystac
-from pystac import Asset, Catalog, Item
+from pystac import Asset, Catalog, Item, STACError, STACObject, STACTypeError
 from pystac_client import Client, ConformanceClasses
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
@@ -30,6 +29,8 @@ from landcover_jobs.scenes.inventory import Scene
 from landcover_jobs.scenes.patience import PatientSession
 
 ITEMS_A_PAGE = 100
+# pystac takes what it wants out of a JSON without looking whether it is there.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, STACError, STACTypeError)
 CHECKSUMS = ("file:checksum", "checksum:multihash")
 
 
@@ -50,17 +51,24 @@ def search(
     """
     reader = _reader(source)
     try:
-        root = reader.read_stac_object(_first_file(address))
+        root = _read(reader, _first_file(address))
         if not isinstance(root, Catalog):
             raise StepError(f"{address} is a STAC {type(root).__name__}, no catalogue")
         items = list(_items(root, reader, source, box=around(boxes), year=year))
-        wanted = {item.id: item for item in items if _is_wanted(item, source, boxes, year)}
-        if not wanted:
-            raise _nothing(source, address, around(boxes), year, len(items))
-        return [_scene(item, configuration) for item in wanted.values()]
     except APIError as error:
         raise StepError(f"{address} could not be searched: {error}; is the address right, the service up?") from error
-    except (OSError, ValueError, KeyError, pystac.STACError) as error:
+    except UNREADABLE as error:
+        raise StepError(f"{address} answers with no STAC items: {type(error).__name__}: {error}") from error
+    wanted = {item.id: item for item in items if _is_wanted(item, source, boxes, year)}
+    if not wanted:
+        raise _nothing(source, address, around(boxes), year, len(items))
+    return [_scene(item, configuration) for item in wanted.values()]
+
+
+def _read(reader: StacApiIO, address: str) -> STACObject:
+    try:
+        return reader.read_stac_object(address)
+    except UNREADABLE as error:
         raise StepError(f"{address} is no STAC that can be read: {type(error).__name__}: {error}") from error
 
 
@@ -106,7 +114,7 @@ def _walk(root: Catalog, reader: StacApiIO, source: StacSource) -> Iterator[Item
         catalogues = [top]
         while catalogues:
             one = catalogues.pop()
-            for item in pool.map(reader.read_stac_object, _addresses(one, "item")):
+            for item in pool.map(lambda address: _read(reader, address), _addresses(one, "item")):
                 if isinstance(item, Item):
                     yield item
             catalogues.extend(_children(one, reader))
@@ -125,7 +133,7 @@ def _find(root: Catalog, reader: StacApiIO, name: str, seen: list[str]) -> Catal
 
 
 def _children(catalog: Catalog, reader: StacApiIO) -> list[Catalog]:
-    found = [reader.read_stac_object(address) for address in _addresses(catalog, "child")]
+    found = [_read(reader, address) for address in _addresses(catalog, "child")]
     return [child for child in found if isinstance(child, Catalog)]
 
 
