@@ -21,7 +21,9 @@ class TransformerSettings(Strict):
     dropout: Fraction = 0.1
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
-    period_dropout: Fraction = Field(0.1, description="composites hidden at random in training, as a cloudier year would")
+    period_dropout: Fraction = Field(
+        0.1, description="composites hidden at random in training, as a cloudier year would"
+    )
 
     @model_validator(mode="after")
     def _heads(self) -> Self:

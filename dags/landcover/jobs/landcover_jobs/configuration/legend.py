@@ -83,8 +83,8 @@ class Samples(Strict):
 
     @model_validator(mode="after")
     def _one_trial_of_all(self) -> Self:
-        if self.trials > 1 and (self.selection == "all" or self.given is not None):
-            raise ValueError(f"trials: {self.trials} draws of all pixels or points would be equal; trials must be 1")
+        if self.trials > 1 and self.selection == "all":
+            raise ValueError(f"trials: {self.trials} draws of all pixels would be equal; with selection: all it must be 1")
         return self
 
 

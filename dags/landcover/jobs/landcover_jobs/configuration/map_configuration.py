@@ -76,11 +76,15 @@ class MapConfiguration(Strict):
     @model_validator(mode="after")
     def _bands(self) -> Self:
         if self.composites.cloud_mask.band in self.bands:
-            raise ValueError(f"bands: {self.composites.cloud_mask.band} is the cloud mask's band, not one to learn from")
+            raise ValueError(
+                f"bands: {self.composites.cloud_mask.band} is the cloud mask's band, not one to learn from"
+            )
         for index, pair in self.composites.indices.items():
             unknown = [band for band in pair if band not in self.bands]
             if unknown:
-                raise ValueError(f"composites.indices.{index}: no band {unknown[0]!r}; there are {', '.join(self.bands)}")
+                raise ValueError(
+                    f"composites.indices.{index}: no band {unknown[0]!r}; there are {', '.join(self.bands)}"
+                )
             if index in self.bands:
                 raise ValueError(f"composites.indices.{index}: a band has the same name")
         return self
@@ -106,7 +110,7 @@ class MapConfiguration(Strict):
     @model_validator(mode="after")
     def _place(self) -> Self:
         if self.area.bounds is not None and self.grid.kind == "mgrs":
-            raise ValueError("area.bounds is in the units of a regular grid's CRS; give bbox or geojson with mgrs")
+            raise ValueError("area.bounds: it is in the units of a regular grid's CRS; give bbox or geojson with mgrs")
         if isinstance(self.source, RomaniaSource) and self.grid.kind != "regular":
             raise ValueError("source: the Romanian images need a regular grid")
         return self

@@ -11,6 +11,7 @@ from landcover_jobs.configuration.strict import Strict
 Crs = Annotated[str, Field(pattern=r"^EPSG:\d{4,6}$", examples=["EPSG:3035"])]
 MgrsTile = Annotated[str, Field(pattern=r"^(0[1-9]|[1-5]\d|60)[C-HJ-NP-X][A-HJ-NP-Z][A-HJ-NP-V]$")]
 POLYGONS = ("Polygon", "MultiPolygon")
+EAST_END, NORTH_END = 180, 90  # degrees
 
 
 class Area(Strict):
@@ -25,7 +26,7 @@ class Area(Strict):
     def _degrees(cls, bbox: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
         if bbox is not None:
             west, south, east, north = bbox
-            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+            if not (-EAST_END <= west < east <= EAST_END and -NORTH_END <= south < north <= NORTH_END):
                 raise ValueError("west, south, east, north in degrees, with west < east and south < north")
         return bbox
 

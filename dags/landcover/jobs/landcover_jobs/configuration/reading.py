@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from landcover_jobs.configuration.map_configuration import MapConfiguration
+from landcover_jobs.configuration.wording import lines_of
 
 
 class ConfigurationError(Exception):
@@ -41,7 +42,7 @@ def parse_map(content: dict[str, Any], origin: str) -> MapConfiguration:
     try:
         return MapConfiguration.model_validate(content)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(f"{origin}: {line}" for line in _lines(error))) from error
+        raise ConfigurationError("\n".join(f"{origin}: {line}" for line in lines_of(error))) from error
 
 
 def _take_in_area(content: dict[str, Any], path: Path) -> None:
@@ -69,14 +70,3 @@ def _geometry(found: Any, file: Path, path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigurationError(f"{path}: area.geojson: {file.name} is no GeoJSON")
     return found
-
-
-def _lines(error: ValidationError) -> list[str]:
-    lines = []
-    for each in error.errors(include_url=False):
-        field = ".".join(str(part) for part in each["loc"])
-        message = each["msg"].removeprefix("Value error, ")
-        given = each.get("input")
-        shown = f" (given: {given!r})" if isinstance(given, str | int | float) and not isinstance(given, bool) else ""
-        lines.append(f"{field}: {message}{shown}" if field else message)
-    return lines

@@ -35,9 +35,7 @@ def fold_of(
     return _dealt(blocks[:, 0], blocks[:, 1], folds, seed)[where.ravel()].reshape(across.shape)
 
 
-def _dealt(
-    column: npt.NDArray[np.int64], row: npt.NDArray[np.int64], folds: int, seed: int
-) -> npt.NDArray[np.int64]:
+def _dealt(column: npt.NDArray[np.int64], row: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
     """Return the rank of each block's draw within its run of blocks, which makes a permutation of each run."""
     run, place = np.divmod(column, folds)
     start = _mixed(_mixed(_mixed(np.full_like(run, seed)) ^ run.astype(np.uint64)) ^ row.astype(np.uint64))

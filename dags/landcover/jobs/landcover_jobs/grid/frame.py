@@ -8,6 +8,8 @@ from typing import Any
 
 from affine import Affine
 
+PIXEL_TOLERANCE = 1e-6  # coordinates that went through text or another unit are often off by so little
+
 
 @dataclass(frozen=True)
 class Window:
@@ -81,7 +83,7 @@ class Frame:
         if (other.crs, other.resolution) != (self.crs, self.resolution):
             raise ValueError(f"{other} has another CRS or resolution than {self}")
         column, row = (other.left - self.left) / self.resolution, (self.top - other.top) / self.resolution
-        if abs(column - round(column)) > 1e-6 or abs(row - round(row)) > 1e-6:
+        if max(abs(column - round(column)), abs(row - round(row))) > PIXEL_TOLERANCE:
             raise ValueError(f"the pixels of {other} do not coincide with those of {self}")
         return Window(round(row), round(column), other.height, other.width)
 

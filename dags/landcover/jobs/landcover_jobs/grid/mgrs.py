@@ -1,8 +1,9 @@
 """Sentinel-2's tiling: for each 100 km square of MGRS a tile of 109.8 km, in the UTM projection of the square's zone.
 
 A tile begins at its square's upper left corner, moved outward to a multiple of 60 m (so that pixels of 10, 20 and 60 m
-coincide), and reaches 9.8 km over the square in the east and south. A square that a latitude band's edge cuts has two
-names; the tile has the name of the square's middle.
+coincide), and reaches 9.8 km over the square in the east and south. Each place lies in one square, less what of the
+square is outside its zone. A square that a latitude band's edge cuts has two names; the tile has the one of the band
+that the square's middle lies in (50TMK, 45QZG).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mgrs
-import numpy as np
 import shapely
 from pyproj import Transformer
 from shapely.geometry import box
@@ -27,12 +27,14 @@ from landcover_jobs.job import StepError
 SQUARE = 100_000.0
 TILE = 109_800.0
 STEP = 60.0
-SOUTH_POLE_OFFSET = 10_000_000.0  # northing of the equator in the southern zones
 # UTM has no squares beyond; the poles have a grid of their own, and Sentinel-2 no tiles there.
 _SOUTHERN_END, _NORTHERN_END = -80.0, 84.0
 # At 84 degrees north a tile is 9.4 degrees wide, so it may reach so far out of its zone.
 _REACH_DEGREES = 10.0
-_OVER_EQUATOR_DEGREES = 0.2  # the overlap of 9.8 km, and some
+_BANDS = "CDEFGHJKLMNPQRSTUVWXX"  # of 8 degrees each from the southern end on, the last one of 12
+# Around Norway and Svalbard zones are wider and narrower than 6 degrees: by zone, the western and eastern end.
+_WIDTH_OF_V = {31: (0, 3), 32: (3, 12)}
+_WIDTH_OF_X = {31: (0, 9), 32: None, 33: (9, 21), 34: None, 35: (21, 33), 36: None, 37: (33, 42)}
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,22 @@ class Square:
 
 
 def mgrs_tiles(grid: MgrsGrid, area: Area) -> tuple[Tile, ...]:
-    """Return the tiles that share ground with the area, in the order of their names, cut at the area's bounds.
+    """Return the tiles of the squares that share ground with the area, in the order of their names.
+
+    They are cut at the area's bounds. Of the ground that tiles share, no second one is taken; those of `grid.tiles`
+    are, as long as they show some of the area.
 
     Raises:
         StepError: a tile of `grid.tiles` does not exist or lies elsewhere, or there is none where the area is.
     """
     degrees = area_in_degrees(area)
+    named = [square_of(name) for name in sorted(set(grid.tiles))]
     found = {}
-    squares = (square_of(name) for name in sorted(set(grid.tiles))) if grid.tiles else _squares_near(degrees)
-    for square in squares:
+    for square in named or _squares_of(degrees):
         frame = _frame(square, degrees, float(grid.resolution))
         if frame is not None:
             found[square.name] = Tile(square.name, frame)
-        elif grid.tiles:
+        elif named:
             raise StepError(f"grid.tiles: {square.name} shares no ground with the area; leave it out")
     if not found:
         raise StepError("area: Sentinel-2 has no tiles there, only between 80 degrees south and 84 degrees north")
@@ -90,17 +95,21 @@ def square_of(name: str) -> Square:
     except mgrs.core.MGRSError as error:
         raise StepError(f"grid.tiles: there is no MGRS square {name}: {error}") from error
     southern = hemisphere.upper() == "S"
-    square = Square(name, _crs(zone, southern=southern), float(round(easting)), float(round(northing)))
-    if not any(each[:2] == name[:2] for each in _names_in(square)):
+    # The library gives the square's middle, or in older versions its corner.
+    easting, northing = (each // SQUARE * SQUARE for each in (easting, northing))
+    square = Square(name, _crs(zone, southern=southern), easting, northing)
+    shape = _projected(_zone(zone, southern=southern), square.crs, "grid.tiles")
+    if not _shares_ground(shape, box(easting, northing, easting + SQUARE, northing + SQUARE)):
         raise StepError(f"grid.tiles: the square {name} lies outside its own zone {name[:2]}; look for a neighbour")
     return square
 
 
 def _frame(square: Square, degrees: BaseGeometry, resolution: float) -> Frame | None:
     """Return the tile less what is outside the bounds of the area in it, None where they share no ground."""
-    shape = _projected(degrees, square.crs, int(square.name[:2]))
-    tile = box(*square.bounds)
-    if shape.is_empty or not shapely.intersects(shape, tile) or shapely.touches(shape, tile):
+    west = int(square.name[:2]) * 6 - 186
+    near = box(west - _REACH_DEGREES, _SOUTHERN_END, west + 6 + _REACH_DEGREES, _NORTHERN_END)
+    shape = _projected(_polygons(shapely.intersection(degrees, near)), square.crs, "area")
+    if not _shares_ground(shape, box(*square.bounds)):
         return None
     left, top = square.upper_left
     area_left, area_bottom, area_right, area_top = shape.bounds
@@ -112,50 +121,62 @@ def _frame(square: Square, degrees: BaseGeometry, resolution: float) -> Frame | 
     return Frame(square.crs, left, top, resolution, pixels, pixels).part(window) if window is not None else None
 
 
-def _squares_near(degrees: BaseGeometry) -> Iterator[Square]:
-    """Return the squares whose tiles may touch the area, zone by zone and hemisphere by hemisphere."""
+def _squares_of(degrees: BaseGeometry) -> Iterator[Square]:
+    """Return the squares that share ground with the area, zone by zone and hemisphere by hemisphere."""
     for zone in range(1, 61):
         for southern in (True, False):
-            south, north = (_SOUTHERN_END, _OVER_EQUATOR_DEGREES) if southern else (-_OVER_EQUATOR_DEGREES, 84.0)
-            part = _shape(shapely.intersection(degrees, _strip(zone * 6 - 183, south, north)))
+            part = _polygons(shapely.intersection(degrees, _zone(zone, southern=southern)))
             if not part.is_empty:
-                yield from _squares(zone, part, southern=southern)
+                yield from _squares(zone, projected(part, _crs(zone, southern=southern), "area"), southern=southern)
 
 
 def _squares(zone: int, part: BaseGeometry, *, southern: bool) -> Iterator[Square]:
+    """Return the squares that share ground with the part of the area that lies in a zone, in its projection."""
     crs = _crs(zone, southern=southern)
-    left, bottom, right, top = projected(part, crs, "area").bounds
-    columns = range(max(math.floor(left / SQUARE) - 1, 1), min(math.floor(right / SQUARE), 8) + 1)
-    least, most = (0, int(SOUTH_POLE_OFFSET / SQUARE) - 1) if southern else (0, 93)
-    rows = range(max(math.floor(bottom / SQUARE), least), min(math.floor(top / SQUARE) + 1, most) + 1)
-    for column in columns:
-        for row in rows:
-            square = Square("", crs, column * SQUARE, row * SQUARE)
-            names = _names_in(square)
-            inside = [name for name in names if name[:2] == f"{zone:02d}"]
-            if inside:
-                yield Square(_name(square, inside), crs, square.easting, square.northing)
+    left, bottom, right, top = part.bounds
+    shapely.prepare(part)
+    for column in range(math.floor(left / SQUARE), math.floor(right / SQUARE) + 1):
+        for row in range(math.floor(bottom / SQUARE), math.floor(top / SQUARE) + 1):
+            easting, northing = column * SQUARE, row * SQUARE
+            square = box(easting, northing, easting + SQUARE, northing + SQUARE)
+            if _shares_ground(part, square):
+                inside = _polygons(shapely.intersection(part, square)).representative_point()
+                yield Square(_name(zone, crs, (easting, northing), (inside.x, inside.y)), crs, easting, northing)
 
 
-def _name(square: Square, inside: list[str]) -> str:
-    """Return the square's name: its middle's, or where that lies in another zone, its most frequent one."""
-    middle = _names_in(square)[12]
-    return middle if middle in inside else max(sorted(set(inside)), key=inside.count)
+def _name(zone: int, crs: str, corner: tuple[float, float], inside: tuple[float, float]) -> str:
+    """Return a square's name: its letters by a point that lies in its zone, its band by its middle."""
+    longitude, latitude = _to_degrees(crs).transform(*inside)
+    letters = _library().toMGRS(latitude, longitude, MGRSPrecision=0)[3:]
+    _, middle = _to_degrees(crs).transform(corner[0] + SQUARE / 2, corner[1] + SQUARE / 2)
+    return f"{zone:02d}{_BANDS[min(max(int((middle - _SOUTHERN_END) // 8), 0), len(_BANDS) - 1)]}{letters}"
 
 
-@functools.lru_cache(maxsize=4096)
-def _names_in(square: Square) -> list[str]:
-    """Return the names of the MGRS squares at 5 x 5 points of a square, row by row; "" beyond the ends of UTM.
+def _zone(zone: int, *, southern: bool) -> BaseGeometry:
+    """Return what belongs to a zone, in degrees."""
+    west = zone * 6 - 186
+    usual = (west, west + 6)
+    if southern:
+        return box(west, _SOUTHERN_END, west + 6, 0)
+    of_bands = (((0, 56), usual), ((56, 64), _WIDTH_OF_V.get(zone, usual)), ((64, 72), usual))
+    of_all = (*of_bands, ((72, _NORTHERN_END), _WIDTH_OF_X.get(zone, usual)))
+    return shapely.unary_union([box(ends[0], south, ends[1], north) for (south, north), ends in of_all if ends])
 
-    The outer points lie 1 m inside. The library knows the zones' exceptions around Norway and Svalbard.
-    """
-    steps = np.linspace(1.0, SQUARE - 1.0, 5)
-    x, y = (each.ravel() for each in np.meshgrid(square.easting + steps, square.northing + steps))
-    longitudes, latitudes = _to_degrees(square.crs).transform(x, y)
-    return [
-        _library().toMGRS(latitude, longitude, MGRSPrecision=0) if _SOUTHERN_END <= latitude < _NORTHERN_END else ""
-        for longitude, latitude in zip(longitudes.tolist(), latitudes.tolist(), strict=True)
-    ]
+
+def _shares_ground(shape: BaseGeometry, tile: BaseGeometry) -> bool:
+    """Tell whether two shapes have more in common than an edge."""
+    return bool(shapely.intersects(shape, tile)) and not bool(shapely.touches(shape, tile))
+
+
+def _polygons(shape: BaseGeometry) -> BaseGeometry:
+    """Return the shape's polygons alone: cutting may leave lines and points of its edge."""
+    parts = [part for part in shapely.get_parts(shape) if part.geom_type in ("Polygon", "MultiPolygon")]
+    return shapely.unary_union(parts)
+
+
+@functools.lru_cache(maxsize=8)
+def _projected(degrees: BaseGeometry, crs: str, field: str) -> BaseGeometry:
+    return degrees if degrees.is_empty else projected(degrees, crs, field)
 
 
 @functools.cache
@@ -170,21 +191,3 @@ def _library() -> mgrs.MGRS:
 
 def _crs(zone: int, *, southern: bool) -> str:
     return f"EPSG:{327 if southern else 326}{zone:02d}"
-
-
-def _strip(central: int, south: float, north: float) -> BaseGeometry:
-    """Return what a zone's tiles may cover, in degrees."""
-    return box(central - 3 - _REACH_DEGREES, south, central + 3 + _REACH_DEGREES, north)
-
-
-def _shape(shape: BaseGeometry) -> BaseGeometry:
-    """Return the shape's polygons alone: cutting may leave lines and points of its edge."""
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type in ("Polygon", "MultiPolygon")]
-    return shapely.unary_union(parts)
-
-
-@functools.lru_cache(maxsize=8)
-def _projected(degrees: BaseGeometry, crs: str, zone: int) -> BaseGeometry:
-    """Return the part of the area that a zone's tiles may cover, in the zone's projection."""
-    near = _shape(shapely.intersection(degrees, _strip(zone * 6 - 183, _SOUTHERN_END, _NORTHERN_END)))
-    return near if near.is_empty else projected(near, crs, "area")

@@ -12,7 +12,8 @@ from pyproj.exceptions import CRSError, ProjError
 from shapely.geometry import MultiPolygon, Polygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
-from landcover_jobs.configuration.place import Area
+from landcover_jobs.configuration.place import EAST_END, NORTH_END, Area
+from landcover_jobs.grid.frame import PIXEL_TOLERANCE
 from landcover_jobs.job import StepError
 
 DEGREES = "OGC:CRS84"  # WGS 84, longitude first
@@ -38,7 +39,7 @@ def area_in_degrees(area: Area) -> BaseGeometry:
     if not found.is_valid:
         raise StepError(f"area.geometry: the polygon is not valid: {shapely.is_valid_reason(found)}")
     west, south, east, north = found.bounds
-    if not (west >= -180 and south >= -90 and east <= 180 and north <= 90):
+    if not box(-EAST_END, -NORTH_END, EAST_END, NORTH_END).contains(box(west, south, east, north)):
         raise StepError(f"area.geometry: {found.bounds} are no degrees; GeoJSON is longitude, latitude (WGS 84)")
     return found
 
@@ -84,11 +85,10 @@ def crs_of(name: str, field: str) -> CRS:
 def snapped(low: float, high: float, origin: float, step: float) -> tuple[int, int]:
     """Return the first whole step and the one behind the last that cover low..high, counted from origin.
 
-    A bound within a millionth of a step of a whole one is that one: coordinates that went through text or another
-    unit are often off by so little.
+    A bound that is all but on a whole step is on it.
     """
     first, last = (low - origin) / step, (high - origin) / step
-    return math.floor(first + 1e-6), math.ceil(last - 1e-6)
+    return math.floor(first + PIXEL_TOLERANCE), math.ceil(last - PIXEL_TOLERANCE)
 
 
 def _moved(points: npt.NDArray[np.float64], source: str, target: str, field: str) -> npt.NDArray[np.float64]:

@@ -39,9 +39,8 @@ def regular_tiles(grid: RegularGrid, area: Area) -> tuple[Tile, ...]:
         raise StepError("area: it is smaller than a thousandth of a pixel; draw it larger")
     frame = _around(list(cores.values()))
     return tuple(
-        Tile(name, _frame(grid, _grown(core, grid.overlap_pixels, frame))) for name, core in sorted(
-            cores.items(), key=lambda item: (item[1].row, item[1].column)
-        )
+        Tile(name, _frame(grid, _grown(core, grid.overlap_pixels, frame)))
+        for name, core in sorted(cores.items(), key=lambda item: (item[1].row, item[1].column))
     )
 
 
