@@ -28,7 +28,8 @@ def say(text: str) -> None:
 
 def array_element() -> int:
     """Return this job's element number, or tell that it runs outside an array."""
-    text = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    # An array beyond the site's MaxArraySize runs as several, each with Slurm's numbers from 0; headnode's go on.
+    text = os.environ.get("HEADNODE_ELEMENT") or os.environ.get("SLURM_ARRAY_TASK_ID", "")
     if not text.isdigit():
         raise StepError("SLURM_ARRAY_TASK_ID is not set: submit this step as an array, or set it to try one element")
     return int(text)
