@@ -53,10 +53,13 @@ def expected_scores(made, tile, members_of_fold):
 
 
 def assert_scores(stored, expected, seen):
-    """Compare what is stored with scores; rounding may differ by one step."""
+    """Compare what is stored with scores; rounding may differ by one step, which decides where classes are as close."""
     stored = stored[:CLASSES].reshape(CLASSES, -1).T[seen].astype(int)
     assert abs(stored - np.rint(250 * expected[seen])).max() <= 1
-    assert (stored.argmax(axis=1) == expected[seen].argmax(axis=1)).mean() > 0.999
+    least, most = np.sort(expected[seen], axis=1)[:, -2:].T
+    clear = most - least > 2 / 250
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(stored.argmax(axis=1)[clear], expected[seen].argmax(axis=1)[clear])
 
 
 def test_each_pixel_is_judged_by_the_models_that_never_saw_its_block(made, classify):

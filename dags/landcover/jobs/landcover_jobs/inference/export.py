@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnx.utils
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from landcover_jobs.inference.classifier import OUTPUT, Classifier
 from landcover_jobs.inference.plain_transformer import with_plain_encoders
+from landcover_jobs.inference.tree_graph import Trees, tree_graph
 from landcover_jobs.job import replacing
 
 OPSET = 20  # the first with Gelu as an operation of its own
-TREES_OPSET = {"": 18, "ai.onnx.ml": 3}
 
 Predict = Callable[[npt.NDArray[np.float32], npt.NDArray[np.bool_]], npt.NDArray[np.floating[Any]]]
 
@@ -56,7 +54,7 @@ def export_transformer(model: nn.Module, path: Path, periods: int, features: int
     _write(program.model_proto, path)
 
 
-def export_trees(model: Any, path: Path, periods: int, features: int, *, classes: int | None = None) -> None:
+def export_trees(model: Trees, path: Path, periods: int, features: int, *, classes: int | None = None) -> None:
     """Write a fitted RandomForestClassifier or HistGradientBoostingClassifier as ONNX.
 
     Args:
@@ -64,52 +62,19 @@ def export_trees(model: Any, path: Path, periods: int, features: int, *, classes
         path: the file to write.
         periods: composites of a year.
         features: values of a composite.
-        classes: how many columns the result has, those that the model has never seen 0; as many as it knows if None.
+        classes: how many columns the result has, those that the model has never seen 0; None: up to the last it knows.
 
     Raises:
-        ValueError: the model knows labels that have no column.
+        ValueError: the model knows labels that have no column, or splits by categories.
     """
-    # Imported here: classifying needs neither, and jobs that only classify should start quickly.
-    from skl2onnx import convert_sklearn  # noqa: PLC0415
-    from skl2onnx.common.data_types import FloatTensorType  # noqa: PLC0415
-
-    known = np.asarray(model.classes_, dtype=np.int64)
-    columns = len(known) if classes is None else classes
-    if known.min() < 0 or known.max() >= columns:
-        raise ValueError(f"the model knows the labels {known.tolist()}, which do not fit into {columns} classes")
-    flat = [("flat", FloatTensorType([None, periods * features]))]
-    options = {id(model): {"zipmap": False}}
-    converted = convert_sklearn(model, initial_types=flat, options=options, target_opset=TREES_OPSET)
-    trees = onnx.utils.Extractor(converted).extract_model(["flat"], [OUTPUT])
-    placing = np.zeros((len(known), columns), dtype=np.float32)
-    placing[np.arange(len(known)), known] = 1.0
-    _write(_between(trees, periods, features, placing), path)
+    columns = int(model.classes_.max()) + 1 if classes is None else classes
+    _write(tree_graph(model, (periods, features), columns), path)
 
 
 def parity(path: Path, predict: Predict, features: npt.NDArray[np.float32], hidden: npt.NDArray[np.bool_]) -> float:
     """Return the share of series to which an exported model gives the same class as `predict`, its origin."""
     exported = Classifier(path).probabilities(features, hidden).argmax(axis=1)
     return float((exported == predict(features, hidden).argmax(axis=1)).mean())
-
-
-def _between(trees: onnx.ModelProto, periods: int, features: int, placing: npt.NDArray[np.float32]) -> onnx.ModelProto:
-    """Put a reshape before and the placing of the columns behind a graph from `flat` to its probabilities."""
-    graph = trees.graph
-    for node in graph.node:
-        node.output[:] = ["of_known" if name == OUTPUT else name for name in node.output]
-    shape = np.array([-1, periods * features], dtype=np.int64)
-    constants = {"flat_shape": shape, "placing": placing}
-    graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in constants.items())
-    graph.node.insert(0, helper.make_node("Reshape", ["features", "flat_shape"], ["flat"], name="flatten"))
-    # A product with ones and zeros: exact, and columns of classes never seen are 0.
-    graph.node.append(helper.make_node("MatMul", ["of_known", "placing"], [OUTPUT], name="place"))
-    given = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["pixels", periods, features])
-    found = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["pixels", placing.shape[1]])
-    for values, only in ((graph.input, given), (graph.output, found)):
-        del values[:]
-        values.append(only)
-    del graph.value_info[:]
-    return trees
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
