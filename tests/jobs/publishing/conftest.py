@@ -96,12 +96,13 @@ class Maps:
         frame = Frame("EPSG:3035", 5271980.0, 2533000.0, 20.0, *values.shape)
         tags = tags_of(self.configuration, year, f"random_forest {MODELS}")
         seen = values != NO_DATA
-        shade = 55 + (np.arange(values.size).reshape(values.shape) * 7 % 45)
+        rows, columns = np.mgrid[0 : values.shape[0], 0 : values.shape[1]] / max(values.shape)
+        shade = 78 + 20 * np.sin(9 * rows) * np.cos(7 * columns)
         written: list[Layer] = []
         for layer, pixels in (
             (class_layer(self.configuration), values),
             (CONFIDENCE, np.where(seen, shade, CONFIDENCE_NO_DATA)),
-            (OBSERVATIONS, np.where(seen, 9 + shade % 14, 0)),
+            (OBSERVATIONS, np.where(seen, shade / 6, 0)),
         ):
             self._write(layer, pixels.astype(np.uint8), frame, home, tags)
             written.append(layer)

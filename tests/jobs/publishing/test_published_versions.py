@@ -23,10 +23,15 @@ def test_versions_are_ordered_by_number_and_strangers_are_no_versions(tmp_path: 
 
 def test_a_version_appears_whole_or_not_at_all(tmp_path: Path):
     """Whoever fails in the middle leaves nothing behind."""
-    with pytest.raises(OSError, match="full"), appearing(tmp_path, Version(1, "aa")) as folder:
-        (folder / "classes.tif").write_bytes(b"half")
-        assert versions_in(tmp_path) == ()
-        raise OSError("the disk is full")
+
+    def fail() -> None:
+        with appearing(tmp_path, Version(1, "aa")) as folder:
+            (folder / "classes.tif").write_bytes(b"half")
+            assert versions_in(tmp_path) == ()
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
     assert list(tmp_path.iterdir()) == []
     with appearing(tmp_path, Version(1, "aa")) as folder:
         (folder / "classes.tif").write_bytes(b"whole")
@@ -106,5 +111,5 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path):
     """A history that somebody has spoilt is not read as if nothing were."""
     (tmp_path / FILE).write_text("nonsense\n")
     add_to_history(tmp_path, "publish", 2018, "v1-ab")
-    with pytest.raises(StepError, match="history.jsonl, line 1"):
+    with pytest.raises(StepError, match=r"history\.jsonl, line 1"):
         read_history(tmp_path)

@@ -12,13 +12,13 @@ from landcover_jobs.publishing import pictures
 from landcover_jobs.publishing.item import ITEM, build_item
 from landcover_jobs.publishing.provenance import provenance, software
 from landcover_jobs.publishing.quicklook import Caption, Sheet, draw_quicklook
-from landcover_jobs.publishing.report import percent, report_page
+from landcover_jobs.publishing.report import report_page
 from landcover_jobs.publishing.sources import Product, copy_checked
 from landcover_jobs.publishing.styles import legend_json, qgis_style, sld_style
 from landcover_jobs.publishing.versions import Version
+from landcover_jobs.publishing.wording import hectares, percent
 
 QUICKLOOK, REPORT, METRICS, PROVENANCE = "quicklook.png", "report.html", "metrics.json", "provenance.json"
-LOWEST_CONFIDENCE = 0.0
 
 
 def build(folder: Path, product: Product, data: MapFolder, version: Version) -> None:
@@ -68,7 +68,9 @@ def _draw(folder: Path, product: Product, version: Version) -> None:
     configuration, scores = product.configuration, product.scores
     classes = pictures.read_picture(folder / CLASSES_FILE)
     left = pictures.class_colours(classes.values, configuration.classes)
-    subtitle = f"Version {version}, {product.model['kind'].replace('_', ' ')}, overall accuracy {percent(scores.overall)}"
+    subtitle = (
+        f"Version {version}, {product.model['kind'].replace('_', ' ')}, overall accuracy {percent(scores.overall)}"
+    )
     caption = Caption(
         title=f"{configuration.title}, {product.year}",
         subtitle=f"{subtitle}, macro F1 {percent(scores.macro_f1)}",
@@ -92,15 +94,16 @@ def _right(
         change = pictures.read_picture(folder / CHANGE_FILE).values
         known = ~pictures.hidden(change)
         return pictures.change_colours(known & (change.filled(UNCHANGED) != UNCHANGED), left, known), None
-    confidence = pictures.read_picture(folder / CONFIDENCE_FILE).values
-    return pictures.ramp_colours(confidence, LOWEST_CONFIDENCE, 100), ("cividis", LOWEST_CONFIDENCE, 100)
+    confidence = pictures.read_picture(folder / CONFIDENCE_FILE)
+    low = pictures.least_shown(confidence)
+    return pictures.ramp_colours(confidence.values, low, 100), ("cividis", low, 100)
 
 
 def _changed_words(product: Product) -> str:
     change = product.mosaic["change"]
     if change is None:
         return ""
-    return f"{change['changed_hectares']:,.1f} ha changed, in patches of {change['least_pixels']} pixels and more"
+    return f"{hectares(change['changed_hectares'])} ha changed, in patches of {change['least_pixels']} pixels and more"
 
 
 def _write(path: Path, text: str) -> None:

@@ -20,13 +20,17 @@ from landcover_jobs.job import StepError, write_json
 from landcover_jobs.publishing.history import FILE as HISTORY
 from landcover_jobs.publishing.history import add_to_history
 from landcover_jobs.publishing.item import (
-    ASSETS, CLASSIFICATION, COLLECTION, ITEM, JSON, class_fields, spdx_licence,
+    ASSETS,
+    CLASSIFICATION,
+    COLLECTION,
+    GEOJSON,
+    ITEM,
+    JSON,
+    class_fields,
+    related,
+    spdx_licence,
 )  # fmt: skip
 from landcover_jobs.publishing.versions import Version, current_version, remove, sweep, versions_in, years_in
-
-GEOJSON = "application/geo+json"
-BETWEEN_VERSIONS = ("predecessor-version", "successor-version", "latest-version")
-TO_THE_COLLECTION = f"../../{COLLECTION}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def settle(published: Path, configuration: MapConfiguration) -> None:
     for year in years_in(published):
         of_year = [each for each in kept if each.year == year]
         _relate(published / str(year), of_year)
-    _write_where_changed(published / COLLECTION, collection_of(kept, configuration, (published / HISTORY).is_file()))
+    collection = collection_of(kept, configuration, with_history=(published / HISTORY).is_file())
+    _write_where_changed(published / COLLECTION, collection)
     for each in doomed:
         remove(published / str(each.year), each.version)
         add_to_history(published, "remove", each.year, str(each.version))
@@ -95,7 +100,7 @@ def superfluous(found: Sequence[Published], published: Path, keep: int | None) -
     return doomed
 
 
-def collection_of(kept: Sequence[Published], configuration: MapConfiguration, with_history: bool) -> dict[str, Any]:
+def collection_of(kept: Sequence[Published], configuration: MapConfiguration, *, with_history: bool) -> dict[str, Any]:
     """Return the collection; its extent is that of all items."""
     boxes = [each.item["bbox"] for each in kept]
     west, south, east, north = (list(column) for column in zip(*boxes, strict=True))
@@ -162,17 +167,6 @@ def _relate(home: Path, of_year: Sequence[Published]) -> None:
         }
         content = related(each.item, others, deprecated=each.version != current)
         _write_where_changed(home / str(each.version) / ITEM, content)
-
-
-def related(item: Mapping[str, Any], others: Mapping[str, str | None], *, deprecated: bool) -> dict[str, Any]:
-    """Return an item with links to the collection and to the other versions of its year (relation: name, or None)."""
-    upwards = [{"rel": rel, "href": TO_THE_COLLECTION, "type": JSON} for rel in ("root", "parent", "collection")]
-    sideways = [
-        {"rel": rel, "href": f"../{name}/{ITEM}", "type": GEOJSON} for rel, name in others.items() if name is not None
-    ]
-    kept = [link for link in item["links"] if link["rel"] not in (*BETWEEN_VERSIONS, "root", "parent", "collection")]
-    properties = {**item["properties"], "deprecated": deprecated}
-    return {**item, "properties": properties, "links": [*upwards, *sideways, *kept]}
 
 
 def _read_item(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The STAC item of a version: what the layers are, where, when, how good, and from what they were made.
 
-Extensions: projection 2.0, raster 2.0, classification 2.0, file 2.1, version 1.2, processing 1.2, on STAC 1.1. What none
-of them has a field for begins with `landcover:`. The links to other versions, and whether the version is deprecated,
-change when others appear: `relations` has them, apart from what stays.
+Extensions: projection 2.0, raster 2.0, classification 2.0, file 2.1, version 1.2, processing 1.2, on STAC 1.1. What
+none of them has a field for begins with `landcover:`. The links to other versions, and whether the version is
+deprecated, change when others appear: `related` adds them.
 """
 
 from __future__ import annotations
@@ -38,8 +38,12 @@ PROJECTION, RASTER, CLASSIFICATION, FILE, VERSION, PROCESSING = (
 )  # fmt: skip
 SHA256_MULTIHASH = "1220"  # hash function 0x12, 0x20 bytes: see multiformats.io/multihash
 MOST_SCENE_LINKS = 500
+BETWEEN_VERSIONS = ("predecessor-version", "successor-version", "latest-version")
+UPWARDS = ("root", "parent", "collection")
+TO_THE_COLLECTION = f"../../{COLLECTION}"
 COG = str(pystac.MediaType.COG)
 JSON = "application/json"
+GEOJSON = "application/geo+json"
 DIGITS_OF_DEGREE = 7
 
 
@@ -100,9 +104,20 @@ def build_item(
         kind = ASSETS[path.name]
         item.add_asset(kind.name, _asset(path, kind, configuration.classes))
     _add_scene_links(item, provenance["scenes"][str(year)])
-    content: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+    content = related(item.to_dict(include_self_link=False, transform_hrefs=False), {}, deprecated=False)
     pystac.validation.validate_dict(content, extensions=[])
     return content
+
+
+def related(item: Mapping[str, Any], others: Mapping[str, str | None], *, deprecated: bool) -> dict[str, Any]:
+    """Return an item with links to the collection and to the other versions of its year (relation: name, or None)."""
+    upwards = [{"rel": rel, "href": TO_THE_COLLECTION, "type": JSON} for rel in UPWARDS]
+    sideways = [
+        {"rel": rel, "href": f"../{name}/{ITEM}", "type": GEOJSON} for rel, name in others.items() if name is not None
+    ]
+    kept = [link for link in item["links"] if link["rel"] not in (*BETWEEN_VERSIONS, *UPWARDS)]
+    properties = {**item["properties"], "deprecated": deprecated}
+    return {**item, "properties": properties, "links": [*upwards, *sideways, *kept]}
 
 
 def class_fields(file: str, classes: Sequence[LandCoverClass]) -> dict[str, Any]:
@@ -221,4 +236,4 @@ def _add_scene_links(item: pystac.Item, scenes: Sequence[Mapping[str, Any]]) -> 
     """Link the scenes whose item has an address; all of them are in provenance.json, these are the first hundreds."""
     for scene in scenes[:MOST_SCENE_LINKS]:
         if scene["item"] is not None:
-            item.add_link(pystac.Link("derived_from", scene["item"], media_type="application/geo+json", title=scene["id"]))
+            item.add_link(pystac.Link("derived_from", scene["item"], media_type=GEOJSON, title=scene["id"]))

@@ -87,6 +87,12 @@ def ramp_colours(values: np.ma.MaskedArray[Any, Any], low: float, high: float, n
     return np.where(nothing, np.array(NOTHING, dtype=np.uint8), coloured).astype(np.uint8)
 
 
+def least_shown(confidence: Picture) -> int:
+    """Return where a colour ramp of per cent begins: a multiple of ten, not above any value."""
+    seen = confidence.values.compressed()
+    return min(int(seen.min()) // 10 * 10, 90) if len(seen) else 0
+
+
 def hidden(values: np.ma.MaskedArray[Any, Any]) -> npt.NDArray[np.bool_]:
     """Return where a layer says nothing."""
     return np.asarray(np.ma.getmaskarray(values))

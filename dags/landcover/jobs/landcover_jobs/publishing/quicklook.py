@@ -83,11 +83,13 @@ def draw_quicklook(sheet: Sheet, caption: Caption, target: Path) -> None:
 
 def _legend_entries(sheet: Sheet) -> list[Patch]:
     style = {"edgecolor": "#00000055", "linewidth": 0.5}
-    entries = [Patch(facecolor=each.colour, label=_one_line(each.name, LONGEST_LABEL), **style) for each in sheet.classes]
+    entries = [
+        Patch(facecolor=each.colour, label=_one_line(each.name, LONGEST_LABEL), **style) for each in sheet.classes
+    ]
     if sheet.ramp is None:
-        entries.append(Patch(facecolor=np.array(UNCHANGED) / 255, label="not changed", **style))
+        entries.append(Patch(facecolor=np.array(UNCHANGED) / 255, label="Not changed", **style))
     if sheet.shows_nothing:
-        entries.append(Patch(facecolor="white", label="no clear observation", **style))
+        entries.append(Patch(facecolor="white", label="No clear observation", **style))
     return entries
 
 
@@ -124,11 +126,11 @@ def _draw_right_note(figure: Figure, sheet: Sheet, note: str, place: tuple[float
         _write(figure, left, top + 0.045, note, size=9)
         return
     name, low, high = sheet.ramp
-    axes = figure.add_axes(_box(figure, (left + 0.55, top - 0.06, panel * 0.4, 0.12)))
+    axes = figure.add_axes(_box(figure, (left + 0.46, top - 0.06, panel * 0.4, 0.12)))
     bar = figure.colorbar(ScalarMappable(Normalize(low, high), name), cax=axes, orientation="horizontal", ticks=[])
     bar.outline.set(linewidth=0.4, edgecolor="#00000055")
     _write(figure, left, top + 0.045, f"{low:g} %", size=9)
-    _write(figure, left + 0.55 + panel * 0.4 + 0.1, top + 0.045, f"{high:g} %   {note}", size=9)
+    _write(figure, left + 0.46 + panel * 0.4 + 0.1, top + 0.045, f"{high:g} %   {note}", size=9)
 
 
 def _draw_legend(figure: Figure, entries: Sequence[Patch], columns: int, top: float) -> None:

@@ -16,14 +16,12 @@ from landcover_jobs.publishing import pictures, tables
 from landcover_jobs.publishing.pictures import Colours, Picture
 from landcover_jobs.publishing.sources import TEMPLATE, Product
 from landcover_jobs.publishing.versions import Version
+from landcover_jobs.publishing.wording import count, day, file_size, hectares, percent, points
 from landcover_jobs.records import file_sha256
 
 MOST_SCENES = 500
 COARSE_PIXELS = 500  # below this width pixels are shown as squares
-NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
-NOT_DEFINED = "–"
 STEPS_OF_RAMP = 9
-KIBIBYTE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def report_page(product: Product, version: Version, folder: Path, provenance: Ma
         trim_blocks=True,
     )
     environment.filters |= {
-        "percent": percent, "points": points, "hectares": hectares, "count": count, "bytes": file_size,
+        "percent": percent, "points": points, "hectares": hectares, "count": count, "bytes": file_size, "day": day,
     }  # fmt: skip
     configuration, scores = product.configuration, product.scores
     shown, shows_nothing = _pictures(product, folder)
@@ -83,41 +81,6 @@ def report_page(product: Product, version: Version, folder: Path, provenance: Ma
     )
 
 
-def percent(share: float | None) -> str:
-    """Write a share as per cent."""
-    return NOT_DEFINED if share is None else f"{100 * share:.1f}{NARROW_SPACE}%"
-
-
-def points(share: float) -> str:
-    """Write a margin in percentage points, without the unit."""
-    return f"{100 * share:.1f}"
-
-
-def hectares(area: float | None) -> str:
-    """Write an area, to about five digits."""
-    if area is None:
-        return NOT_DEFINED
-    return _spaced(f"{area:,.1f}" if area < 10_000 else f"{area:,.0f}")  # noqa: PLR2004
-
-
-def count(number: int) -> str:
-    """Write a whole number."""
-    return _spaced(f"{number:,}")
-
-
-def file_size(size: float) -> str:
-    """Write a file's size."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < KIBIBYTE:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= KIBIBYTE
-    return f"{size:.1f} GiB"
-
-
-def _spaced(text: str) -> str:
-    return text.replace(",", NARROW_SPACE)
-
-
 def _pictures(product: Product, folder: Path) -> tuple[list[dict[str, Any]], bool]:
     """Return what the template shows, and whether some pixels have no class."""
     classes, confidence, observations = (
@@ -128,7 +91,7 @@ def _pictures(product: Product, folder: Path) -> tuple[list[dict[str, Any]], boo
     shown = [_shown("Classes", "Map of the land-cover classes", classes, coloured)]
     if product.has_change:
         shown.append(_shown_change(product, pictures.read_picture(folder / CHANGE_FILE), coloured))
-    low = _floor_of(confidence)
+    low = pictures.least_shown(confidence)
     ramp = Ramp(low=f"{low} %", high="100 %")
     picture = pictures.ramp_colours(confidence.values, low, 100)
     shown.append(_shown("Confidence", "Map of the confidence of the class", confidence, picture, ramp=ramp))
@@ -144,13 +107,13 @@ def _shown_change(product: Product, change: Picture, coloured: Colours) -> dict[
     changed = known & (change.values.filled(UNCHANGED) != UNCHANGED)
     picture = pictures.change_colours(changed, coloured, known)
     previous = product.previous or {}
-    return _shown(f"Change since {previous.get('year')}", "Map of what has changed", change, picture, note="new class")
-
-
-def _floor_of(confidence: Picture) -> int:
-    """Return the least confidence that is shown, a multiple of ten."""
-    seen = confidence.values.compressed()
-    return min(int(seen.min()) // 10 * 10, 90) if len(seen) else 0
+    return _shown(
+        f"Change since {previous.get('year')}",
+        "Map of what has changed",
+        change,
+        picture,
+        note="in the colour of the new class",
+    )
 
 
 def _shown(
@@ -183,7 +146,7 @@ def _pixel(product: Product) -> str:
 
 
 def _between(scenes: Sequence[Mapping[str, Any]]) -> str:
-    days = sorted(str(scene["date"])[:10] for scene in scenes)
+    days = sorted(day(str(scene["date"])) for scene in scenes)
     return f"{days[0]} to {days[-1]}" if days else ""
 
 
@@ -216,5 +179,6 @@ def _inputs(product: Product, provenance: Mapping[str, Any]) -> list[dict[str, A
 
 def _files(folder: Path) -> list[dict[str, Any]]:
     return [
-        {"name": path.name, "size": path.stat().st_size, "sha256": file_sha256(path)} for path in sorted(folder.iterdir())
+        {"name": path.name, "size": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in sorted(folder.iterdir())
     ]

@@ -91,7 +91,9 @@ class Scores:
         text = f"Measured by {WORDS['points' if self.by == 'points' else 'cross_validation']}."
         if self.groups is not None:
             overall, f1 = (_figure(self.groups[name]) for name in ("overall_accuracy", "macro_f1"))
-            text += f" With the classes in groups, as the threshold has them: overall accuracy {overall}, macro F1 {f1}."
+            text += (
+                f" With the classes in groups, as the threshold has them: overall accuracy {overall}, macro F1 {f1}."
+            )
         return f"{text} Threshold for publishing: {self.threshold}."
 
     @property

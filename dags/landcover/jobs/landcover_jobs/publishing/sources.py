@@ -14,7 +14,6 @@ from landcover_jobs.product.layers import CHANGE_FILE, CLASSES_FILE, CONFIDENCE_
 from landcover_jobs.publishing.scores import Scores
 from landcover_jobs.records import code_key, file_sha256, key_of
 
-
 NEEDED = (CLASSES_FILE, CONFIDENCE_FILE, OBSERVATIONS_FILE)
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 OF_RECORDS = ("key", "outputs", "mosaic")  # from what it was made, which may differ where the content does not
@@ -109,8 +108,8 @@ def read_product(configuration: MapConfiguration, folder: MapFolder, year: int) 
     unlike = sorted(set(configuration.class_names) ^ set(product.hectares))
     if unlike:
         raise StepError(
-            f"{home / RECORD_FILE} has other classes than {configuration.name} ({', '.join(unlike)}): run the steps from "
-            "`sample` on again"
+            f"{home / RECORD_FILE} has other classes than {configuration.name} ({', '.join(unlike)}): run the steps "
+            "from `sample` on again"
         )
     return product
 
@@ -126,7 +125,7 @@ def copy_checked(source: Path, target: Path, sha256: str) -> None:
     except FileNotFoundError as error:
         raise StepError(f"{source} is missing: run the step `mosaic` again") from error
     if file_sha256(target) != sha256:
-        raise StepError(f"{source} is not what `mosaic` has written (another SHA-256): run the step `mosaic` again")
+        raise StepError(f"{source} is not what `mosaic` has written (another hash): run the step `mosaic` again")
 
 
 def _without_record(content: dict[str, Any]) -> dict[str, Any]:

@@ -59,9 +59,7 @@ def sld_style(title: str, classes: Sequence[LandCoverClass]) -> str:
     colours = ET.SubElement(ET.SubElement(rule, "RasterSymbolizer"), "ColorMap", type="values")
     entries = [(NO_DATA, "#000000", "no data", "0"), *((each.value, each.colour, each.name, "1") for each in classes)]
     for value, colour, name, opacity in entries:
-        ET.SubElement(
-            colours, "ColorMapEntry", color=colour.lower(), quantity=str(value), label=name, opacity=opacity
-        )
+        ET.SubElement(colours, "ColorMapEntry", color=colour.lower(), quantity=str(value), label=name, opacity=opacity)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + _text(root)
 
 

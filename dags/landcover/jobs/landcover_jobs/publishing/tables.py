@@ -7,6 +7,7 @@ from typing import Any
 
 from landcover_jobs.publishing.scores import ClassArea, Scores
 from landcover_jobs.publishing.sources import Product
+from landcover_jobs.publishing.wording import count, hectares, percent
 
 BAR_PIXELS = 170.0
 HIT, MISS = (23, 96, 79), (196, 98, 16)  # told apart by those who do not see red and green apart, too
@@ -64,7 +65,12 @@ def change_table(product: Product) -> dict[str, Any] | None:
     names: Sequence[str] = change["classes"]
     pixels, hectares = change["pixels_rows_before_columns_after"], change["hectares_rows_before_columns_after"]
     rows = [
-        {"before": classes[was], "after": classes[now], "pixels": pixels[row][column], "hectares": hectares[row][column]}
+        {
+            "before": classes[was],
+            "after": classes[now],
+            "pixels": pixels[row][column],
+            "hectares": hectares[row][column],
+        }
         for row, was in enumerate(names)
         for column, now in enumerate(names)
         if row != column and pixels[row][column]
@@ -84,10 +90,10 @@ def _change_method(product: Product, change: dict[str, Any]) -> str:
     share = change["changed_pixels"] / known if known else 0.0
     note = product.mosaic["change_note"]
     return (
-        f"{change['changed_hectares']:,.1f} ha changed, {share:.1%} of what both maps know. Patches of one transition "
-        f"with fewer than {change['least_pixels']} pixels count as unchanged ({change['below_least_pixels']:,} pixels). "
-        "A difference between two maps is change on the ground and error of both maps: read it beside the accuracy above."
-        + (f" Note: {note}." if note else "")
+        f"{hectares(change['changed_hectares'])} ha changed, {percent(share)} of what both maps know. Patches of one "
+        f"transition with fewer than {change['least_pixels']} pixels count as unchanged: "
+        f"{count(change['below_least_pixels'])} pixels. A difference between two maps is change on the ground and error "
+        "of both maps: read it beside the accuracy." + (f" Note: {note}." if note else "")
     )
 
 

@@ -56,7 +56,7 @@ def years_in(published: Path) -> tuple[int, ...]:
 def current_version(home: Path) -> Version | None:
     """Return the version that counts, None where none is published."""
     link = home / CURRENT
-    return Version.parsed(os.readlink(link)) if link.is_symlink() else None
+    return Version.parsed(str(link.readlink())) if link.is_symlink() else None
 
 
 @contextmanager
