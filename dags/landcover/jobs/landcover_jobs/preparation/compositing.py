@@ -8,7 +8,8 @@ least and the greatest number in turn, so that they pair off at both ends and th
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -65,19 +66,16 @@ def medians_of(values: npt.NDArray[Any], clear: Bools) -> tuple[Floats, npt.NDAr
     dates, bands, height, width = values.shape
     if dates > np.iinfo(np.uint8).max:
         raise ValueError(f"{dates} dates in one period; their number is stored in a byte")
-    counts: npt.NDArray[np.uint8] = clear.sum(axis=0, dtype=np.uint8)
+    counts: npt.NDArray[np.uint8] = np.ascontiguousarray(clear).view(np.uint8).sum(axis=0, dtype=np.uint8)
     medians = np.zeros((bands, height * width), dtype=np.float32)
-    if not dates:
-        return medians.reshape(bands, height, width), counts
-    flat, flat_clear = values.reshape(dates, bands, -1), clear.reshape(dates, -1)
-    step = max(1024, _CACHED_BYTES // (dates * values.itemsize))
-    for begin in range(0, height * width, step):
-        part = slice(begin, begin + step)
-        if not counts.reshape(-1)[part].any():
-            continue
-        median = _median_function(flat_clear[:, part], values.dtype)
-        for band in range(bands):
-            medians[band, part] = median(flat[:, band, part])
+    if dates:
+        flat, flat_clear = values.reshape(dates, bands, -1), clear.reshape(dates, -1)
+        step = max(1024, _CACHED_BYTES // (dates * values.itemsize))
+        for begin in range(0, height * width, step):
+            part = slice(begin, begin + step)
+            middle = _Middle.of(flat_clear[:, part], values.dtype)
+            for band in range(bands):
+                medians[band, part] = middle.median(flat[:, band, part])
     return medians.reshape(bands, height, width), counts
 
 
@@ -86,17 +84,20 @@ def fill_gaps(series: Floats, known: Bools) -> None:
 
     A pixel that is known in no period is left as it is.
     """
-    periods = len(series)
+    periods, bands, pixels = series.shape
     before, after = _neighbours(known)
     seen = known.any(axis=0)
+    flat = series.reshape(-1)
     for period in range(periods):
         gaps = np.flatnonzero(seen & ~known[period])
         first, last = before[period, gaps].astype(np.intp), after[period, gaps].astype(np.intp)
         weight = ((period - first) / (last - first)).astype(np.float32)
-        first, last = first % periods, last % periods
-        for band in range(series.shape[1]):
-            left, right = series[first, band, gaps], series[last, band, gaps]
+        first, last = (each % periods * (bands * pixels) + gaps for each in (first, last))
+        for band in range(bands):
+            left, right = flat.take(first), flat.take(last)
             series[period, band, gaps] = left + (right - left) * weight
+            first += pixels
+            last += pixels
 
 
 def to_stored_units(medians: Floats, band: Band) -> None:
@@ -110,65 +111,81 @@ def to_stored_units(medians: Floats, band: Band) -> None:
 
 def stored(values: Floats, seen: Bools) -> npt.NDArray[np.uint16]:
     """Round reflectance x 10,000 (..., pixel) to integers, cut at 0 and 65,534; NEVER_SEEN where not `seen` (pixel)."""
-    rounded = np.clip(np.rint(values), 0, NEVER_SEEN - 1)
-    return np.where(seen, rounded, NEVER_SEEN).astype(np.uint16)
+    rounded = np.rint(values)
+    whole = np.clip(rounded, 0, NEVER_SEEN - 1, out=rounded).astype(np.uint16)
+    if not seen.all():
+        whole[..., ~seen] = NEVER_SEEN
+    return whole
 
 
 def _neighbours(known: Bools) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
     """Return the nearest known period before and after each (period, pixel), beyond the year's ends where need be."""
     periods = len(known)
-    before = np.empty(known.shape, dtype=np.int16)
-    after = np.empty(known.shape, dtype=np.int16)
-    nearest = np.full(known.shape[1:], -2 * periods, dtype=np.int16)
-    for period in range(-periods, periods):
-        np.copyto(nearest, np.int16(period), where=known[period % periods])
-        if period >= 0:
-            before[period] = nearest
-    nearest.fill(3 * periods)
-    for period in range(2 * periods - 1, -1, -1):
-        np.copyto(nearest, np.int16(period), where=known[period % periods])
-        if period < periods:
-            after[period] = nearest
+    own = np.arange(periods, dtype=np.int16)[:, None]
+    before = np.where(known, own, np.int16(-2 * periods))
+    after = np.where(known, own, np.int16(3 * periods))
+    # What comes before the first period is the last of the year before, and so on.
+    np.maximum(before[0], before.max(axis=0) - np.int16(periods), out=before[0])
+    np.minimum(after[-1], after.min(axis=0) + np.int16(periods), out=after[-1])
+    for period in range(1, periods):
+        np.maximum(before[period], before[period - 1], out=before[period])
+        np.minimum(after[-period - 1], after[-period], out=after[-period - 1])
     return before, after
 
 
-def _median_function(clear: Bools, dtype: np.dtype[Any]) -> Callable[[npt.NDArray[Any]], Floats]:
-    """Return what takes the median over clear dates of one band (date, pixel); the masks serve all bands."""
-    dates = len(clear)
-    least, greatest = _limits(dtype)
-    low, high = np.full(clear.shape, greatest, dtype), np.full(clear.shape, least, dtype)
-    odd = np.zeros(clear.shape[1:], dtype=np.bool_)  # whether the number of cloudy dates so far is odd
-    for date in range(dates):
-        cloudy = ~clear[date]
-        np.copyto(low[date], least, where=cloudy & odd)
-        np.copyto(high[date], greatest, where=cloudy & ~odd)
-        odd ^= cloudy
-    even = np.asarray(odd == bool(dates % 2))  # whether the number of clear dates is even
-    centre, other = ((dates - 1) // 2, (dates - 3) // 2) if dates % 2 else (dates // 2 - 1, dates // 2)
-    network = _network(dates, frozenset({centre, max(other, 0)}))
+@dataclass(frozen=True)
+class _Middle:
+    """The middle of sorted dates, of which cloudy ones are the least and the greatest number in turn.
 
-    def median(values: npt.NDArray[Any]) -> Floats:
-        if dates == 1:
-            return np.where(clear[0], values[0], 0).astype(np.float32)
-        rows = [np.fmin(np.fmax(values[date], high[date]), low[date]) for date in range(dates)]
+    With an even number of clear dates, the middle is between the two ranks `centre` and `other`; with an odd one it is
+    at `centre`: `share` of the way, a half or 0.
+    """
+
+    low: npt.NDArray[Any]  # (date, pixel): a value is raised to `low` and then lowered to `high`
+    high: npt.NDArray[Any]
+    share: Floats  # (pixel,)
+    centre: int
+    other: int
+
+    @classmethod
+    def of(cls, clear: Bools, dtype: np.dtype[Any]) -> _Middle:
+        """Return that of some pixels (date, pixel); it serves all bands."""
+        dates = len(clear)
+        least, greatest = _limits(dtype)
+        low, high = np.empty(clear.shape, dtype), np.empty(clear.shape, dtype)
+        odd = np.zeros(clear.shape[1:], dtype=np.bool_)  # whether the number of cloudy dates so far is odd
+        for date in range(dates):
+            cloudy = ~clear[date]
+            low[date] = np.where(cloudy & ~odd, greatest, least)
+            high[date] = np.where(cloudy & odd, least, greatest)
+            odd ^= cloudy
+        even = odd == bool(dates % 2)
+        centre, other = ((dates - 1) // 2, max((dates - 3) // 2, 0)) if dates % 2 else (dates // 2 - 1, dates // 2)
+        return cls(low, high, even * np.float32(0.5), centre, other)
+
+    def median(self, values: npt.NDArray[Any]) -> Floats:
+        """Return the median over the clear dates of one band (date, pixel)."""
+        rows = [np.fmin(np.fmax(row, low), high) for row, low, high in zip(values, self.low, self.high, strict=True)]
         spare = np.empty_like(rows[0])
-        for first, second in network:
+        for first, second in _network(len(rows), frozenset({self.centre, self.other})):
             np.minimum(rows[first], rows[second], out=spare)
             np.maximum(rows[first], rows[second], out=rows[second])
             rows[first], spare = spare, rows[first]
-        middle = rows[centre].astype(np.float32)
-        partner = np.where(even, rows[other], rows[centre]).astype(np.float32)
-        middle += partner
-        middle *= np.float32(0.5)
+        middle = rows[self.centre].astype(np.float32)
+        other = rows[self.other].astype(np.float32)
+        other -= middle
+        other *= self.share
+        middle += other
         return middle
-
-    return median
 
 
 def _limits(dtype: np.dtype[Any]) -> tuple[Any, Any]:
-    """Return the least and the greatest number of a type; of float64 those that are float32, too."""
-    limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(min(dtype, np.dtype(np.float32)))
-    return limits.min, limits.max
+    """Return a number of a type below all values, and one above; integers may be equal to them."""
+    if np.issubdtype(dtype, np.integer):
+        return dtype.type(np.iinfo(dtype).min), dtype.type(np.iinfo(dtype).max)
+    # Their difference is still a number, in float32, too.
+    greatest = float(np.finfo(min(dtype, np.dtype(np.float32))).max) / 4
+    return dtype.type(-greatest), dtype.type(greatest)
 
 
 @functools.cache

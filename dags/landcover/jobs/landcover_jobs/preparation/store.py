@@ -88,5 +88,11 @@ def with_indices(reflectance: npt.NDArray[np.float32], configuration: MapConfigu
     indices = []
     for high_name, low_name in configuration.composites.indices.values():
         high, low = reflectance[..., place[high_name]], reflectance[..., place[low_name]]
-        indices.append((high - low) / np.maximum(high + low, np.float32(1e-4)))
+        indices.append(normalised_difference(high, low))
     return np.concatenate([reflectance, np.stack(indices, axis=-1)], axis=-1) if indices else reflectance
+
+
+def normalised_difference(high: npt.NDArray[np.float32], low: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return (high - low) / (high + low); a sum below 0.0001 (the store's least step) counts as that."""
+    index: npt.NDArray[np.float32] = (high - low) / np.maximum(high + low, np.float32(1e-4))
+    return index
