@@ -18,24 +18,26 @@ NO_DATA = 0
 class MapConfiguration(Strict):
     """A land-cover map: what, where, when, from what, how, how good."""
 
-    name: Name
-    title: str = Field(min_length=1, max_length=120)
-    description: str = ""
-    area: Area
-    grid: Grid
-    years: Years
-    source: Source
-    bands: dict[BandName, Band] = Field(min_length=1)
-    composites: Composites
-    classes: tuple[LandCoverClass, ...] = Field(min_length=2, max_length=250)
-    old_map: OldMap | None = None
-    samples: Samples = Samples()
-    model: Model = Model()
-    tuning: Tuning = Tuning()
-    validation: Validation
-    product: Product = Product()
-    schedule: Schedule = Schedule()
-    resources: dict[StepName, Resources] = Field(default_factory=dict)
+    name: Name = Field(description="of its DAG, `landcover_<name>`, and of its folder on the cluster")
+    title: str = Field(min_length=1, max_length=120, description="for people")
+    description: str = Field("", description="a paragraph, for the DAG's page and the catalogue")
+    area: Area = Field(description="where")
+    grid: Grid = Field(description="in which pixels and tiles")
+    years: Years = Field(description="which")
+    source: Source = Field(description="of the images")
+    bands: dict[BandName, Band] = Field(min_length=1, description="what models learn from")
+    composites: Composites = Field(description="how a year of images becomes a series")
+    classes: tuple[LandCoverClass, ...] = Field(min_length=2, max_length=250, description="of the map")
+    old_map: OldMap | None = Field(None, description="which gives the labels; needed without `samples.given`")
+    samples: Samples = Field(Samples(), description="which labelled pixels models learn from")
+    model: Model = Field(Model(), description="what learns")
+    tuning: Tuning = Field(Tuning(), description="the search for the transformer's settings")
+    validation: Validation = Field(description="how good the map must be, and by what measure")
+    product: Product = Field(Product(), description="what is published")
+    schedule: Schedule = Field(Schedule(), description="when")
+    resources: dict[StepName, Resources] = Field(
+        default_factory=dict, description="by step, what is unlike the defaults"
+    )
 
     @property
     def class_values(self) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ class RegularGrid(Strict):
     """Square tiles in one projection, numbered from an origin."""
 
     kind: Literal["regular"]
-    crs: Crs
+    crs: Crs = Field(description="the projection")
     resolution: float = Field(gt=0, description="edge of a pixel in units of the CRS, most often metres")
     tile_pixels: int = Field(ge=8, le=20_000, description="edge of a tile, without its overlap")
     overlap_pixels: int = Field(0, ge=0, le=512, description="how far a tile reaches over its edge, on each side")
@@ -67,8 +67,8 @@ class MgrsGrid(Strict):
     """Sentinel-2's own tiles: 109.8 km, each in the UTM projection of its zone, 9.8 km over its neighbours."""
 
     kind: Literal["mgrs"]
-    resolution: Literal[10, 20, 60] = 10
-    tiles: tuple[MgrsTile, ...] = Field((), description="only these; all that the area touches where empty")
+    resolution: Literal[10, 20, 60] = Field(10, description="metres")
+    tiles: tuple[MgrsTile, ...] = Field((), description="only these; where empty, those whose squares the area lies in")
 
 
 Grid = Annotated[RegularGrid | MgrsGrid, Field(discriminator="kind")]
@@ -77,8 +77,8 @@ Grid = Annotated[RegularGrid | MgrsGrid, Field(discriminator="kind")]
 class Years(Strict):
     """The years to map; no `last` means every year from now on."""
 
-    first: int = Field(ge=1972, le=2200)
-    last: int | None = Field(None, ge=1972, le=2200)
+    first: int = Field(ge=1972, le=2200, description="the first one")
+    last: int | None = Field(None, ge=1972, le=2200, description="the last one")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -21,9 +21,10 @@ MEANINGS = {
     "url": "an address that begins with https:// or http://, or a path that begins with /, ~/ or {data}",
     "collection": "a collection's id, without blanks and slashes",
     "path": "a path or an address, without line breaks and other control characters",
+    "points": "a path without line breaks and other control characters",
     "pattern": "a path without control characters",
+    **dict.fromkeys(("band", "bands", "indices"), "letters, digits and _, beginning with a letter, at most 20"),
 }
-BAND = "letters, digits and _, beginning with a letter, at most 20"
 
 
 def lines_of(error: ValidationError) -> list[str]:
@@ -67,6 +68,6 @@ def _message(each: Mapping[str, Any]) -> str:
     if kind == "union_tag_invalid":
         return f"it must be one of {context['expected_tags']}"
     if kind == "string_pattern_mismatch":
-        named = [part for part in each["loc"] if isinstance(part, str) and part != "[key]"]
-        return f"it must be {MEANINGS.get(named[-1] if named else '', BAND)}"
+        meanings = [MEANINGS[part] for part in each["loc"] if isinstance(part, str) and part in MEANINGS]
+        return f"it must be {meanings[-1]}" if meanings else str(each["msg"])
     return str(each["msg"]).removeprefix("Value error, ")
