@@ -46,8 +46,11 @@ def choose_at_points(
     Several points of one class in one pixel count once; where their classes differ, none of them counts.
 
     Raises:
-        StepError: no point lies on a pixel that is seen, or fewer than two classes have enough of them.
+        StepError: several trials are wanted; no point lies in a tile; or fewer than two classes have enough of them.
     """
+    trials = configuration.samples.trials
+    if trials > 1:
+        raise StepError(f"samples.trials is {trials}, but given points are all taken: equal draws; make it 1")
     located = _locate(points, tiles)
     inside = int((located.tile != NOWHERE).sum())
     if not inside:

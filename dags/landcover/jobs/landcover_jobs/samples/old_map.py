@@ -82,7 +82,7 @@ class OldMapReader:
         if west >= right or east <= left or south >= top or north <= bottom:
             return np.zeros(frame.shape, dtype=bool)
         x, y = in_crs(*centres(frame), frame.crs, self.source.crs.to_wkt())
-        columns, rows = ~self.source.transform * (x, y)
+        columns, rows = ~self.source.transform @ (x, y)
         inside = (columns >= 0) & (columns < self.source.width) & (rows >= 0) & (rows < self.source.height)
         return np.asarray(inside & np.isfinite(columns) & np.isfinite(rows))
 
@@ -92,7 +92,7 @@ class OldMapReader:
         middle_x, middle_y, step = (left + right) / 2, (bottom + top) / 2, frame.resolution
         x = np.array([middle_x, middle_x + step, middle_x])
         y = np.array([middle_y, middle_y, middle_y + step])
-        columns, rows = ~self.source.transform * in_crs(x, y, frame.crs, self.source.crs.to_wkt())
+        columns, rows = ~self.source.transform @ in_crs(x, y, frame.crs, self.source.crs.to_wkt())
         spans = np.hypot(columns[1:] - columns[0], rows[1:] - rows[0])
         longest = float(spans.max())
         return min(max(round(longest), 1), MOST_VOTES) if math.isfinite(longest) else 1
