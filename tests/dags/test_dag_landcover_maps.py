@@ -471,3 +471,13 @@ def test_the_objective_is_there():
     module, _, name = OBJECTIVE.partition(":")
     text = (LANDCOVER / "jobs" / Path(*module.split("."))).with_suffix(".py").read_text(encoding="utf-8")
     assert f"def {name}(" in text
+
+
+def test_the_scheduler_can_store_what_was_built(code):
+    """Airflow's dag-processor does the same after parsing, and what it can't store is an import error."""
+    from airflow.serialization.serialized_objects import DagSerialization  # noqa: PLC0415 - slow
+
+    for dag in code.factory.build().dags:
+        stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert set(stored.task_dict) == set(dag.task_dict)
+        assert stored.fileloc == str(LANDCOVER / "landcover_maps.py")

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pendulum
-from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, EventsTimetable
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
+
+# Not the one of airflow.sdk, a DAG with which Airflow 3.3 can't store (apache/airflow pull request 69401).
+from airflow.timetables.events import EventsTimetable
 from landcover_jobs.configuration.map_configuration import MapConfiguration
 
 
