@@ -55,15 +55,15 @@ $(JOBS_VENV)/.installed: dags/landcover/requirements.lock
 	@export UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}"; $(call PIP_INSTALL,$(JOBS_VENV)) -r $<
 	@touch $@
 
-demo: packages  ## make a land-cover map by jobs of a private Slurm cluster, and show it in Airflow
+demo: packages  ## make land-cover maps of three years by jobs of a private Slurm cluster, and show them in Airflow
 	@$(MAKE) -s -j2 $(VENV)/.installed $(JOBS_VENV)/.installed
-	@$(VENV)/bin/python -m demo up $(if $(YEAR),--year $(YEAR))
+	@$(VENV)/bin/python -m demo up $(if $(YEARS),--years "$(YEARS)")
 
 stop:  ## end everything that `make demo` started
 	@if [ -d .demo ]; then $(VENV)/bin/python -m demo stop; else echo "nothing to stop"; fi
 
 up:  ## the same in containers: Airflow, its database and a Slurm cluster, by Docker or podman
-	@docker/up $(YEAR)
+	@docker/up $(if $(YEARS),"$(YEARS)")
 
 down:  ## end the containers of `make up`; what they stored stays
 	@docker/up --down

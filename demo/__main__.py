@@ -7,12 +7,12 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from rich.console import Console
 
 from demo.place import (
     AIRFLOW,
+    DATA,
     JOBS_PYTHON,
     DemoError,
     alone,
@@ -20,16 +20,13 @@ from demo.place import (
     hear_signals,
     interrupt_other,
 )
-from demo.progress import RunProgress
 from demo.report import report_failure, report_success, show_login, show_logs
 from demo.services import Say, listening_host, start_airflow, start_cluster, stop_everything
+from demo.years import DAG_ID, MAP, map_years, parse_years, years_to_map
 from headnode.errors import HeadnodeError
 from headnode.testing import SlurmCluster
 from headnode.testing.airflow import PrivateAirflow
 
-DAG_ID = "landcover_map"
-RUN_PREFIX = "demo-"
-RUN_SECONDS = 1800
 INTERRUPTED = 130
 
 
@@ -51,8 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start what is needed and make the map; the UI stays up")
-    up.add_argument("--year", type=int, default=2018, help="the year to map (default: %(default)s)")
+    up = commands.add_parser("up", help="start what is needed and make the maps; the UI stays up")
+    up.add_argument(
+        "--years",
+        type=parse_years,
+        help="the years to map, with commas (default: those of 2018, 2019, 2020 without a map, and 2020)",
+    )
     up.add_argument(
         "--host",
         default=os.environ.get("HOST"),
@@ -90,28 +91,14 @@ def _make_map(options: argparse.Namespace, console: Console, say: Say, started: 
     cluster = start_cluster(say)
     airflow = start_airflow(cluster, host, say)
     say(f"Airflow is ready at {airflow.url}")
-    end_interrupted_runs(airflow, say)
-    run_id = f"{RUN_PREFIX}{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
-    airflow.trigger_dag(DAG_ID, run_id=run_id, conf={"year": options.year})
-    say(f"DAG {DAG_ID} runs for {options.year}: {airflow.url}/dags/{DAG_ID}/runs/{run_id}")
-    with RunProgress(airflow, DAG_ID, run_id, console, started=started) as progress:
-        state = progress.follow(timeout_seconds=RUN_SECONDS)
+    years = years_to_map(options.years, DATA / MAP / "published")
+    run_id, state = map_years(airflow, years, console, say, started=started)
     if state != "success":
         report_failure(airflow, DAG_ID, run_id, state, console)
         return 1
-    say("the map is made")
-    report_success(airflow, DAG_ID, run_id, console)
+    say("the maps are made")
+    report_success(airflow, console)
     return 0
-
-
-def end_interrupted_runs(airflow: PrivateAirflow, say: Say) -> None:
-    """Mark runs of an interrupted demonstration as failed: the DAG has one run at a time, the new one would wait."""
-    airflow.wait_for_dag(DAG_ID)
-    query = {"state": ["running", "queued"], "limit": 100}
-    for run in airflow.api("GET", f"/dags/{DAG_ID}/dagRuns", params=query)["dag_runs"]:
-        if run["dag_run_id"].startswith(RUN_PREFIX):
-            say(f"ending the interrupted run {run['dag_run_id']}")
-            airflow.set_run_state(DAG_ID, run["dag_run_id"], "failed")
 
 
 def _stop(console: Console) -> int:

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from demo.place import AIRFLOW, DATA, cluster_directory
+from demo.years import published_maps
 from headnode.testing.airflow import AirflowApiError, PrivateAirflow
 from headnode.testing.airflow_settings import ANY_ADDRESSES, PASSWORDS_FILE
 
 LOG_LINES = 30
-LAST_TASK = "publish"
 
 
-def report_success(airflow: PrivateAirflow, dag_id: str, run_id: str, console: Console) -> None:
-    """Show the published map and the accuracy of both models, and how to look at it in the UI."""
-    result = airflow.xcom(dag_id, run_id, LAST_TASK)
+def report_success(airflow: PrivateAirflow, console: Console) -> None:
+    """Show the published maps, how right they are, and how to look at them in the UI."""
     console.print()
-    for name in ("map", "quicklook", "metrics"):
-        console.print(f"  {name:<11}{result[name]}", highlight=False, markup=False, soft_wrap=True)
-    console.print("\n  forest or not, on blocks of 10 x 10 pixels that no training saw:", highlight=False)
-    for line in accuracy_lines(result):
-        console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+    for line in map_lines(published_maps(airflow)):
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     show_login(airflow, console)
 
 
-def accuracy_lines(result: Mapping[str, Any]) -> list[str]:
-    """Give a line for each year and model: the classified year, and the year of the reference where it is another."""
-    years = {name.removeprefix("accuracy_"): scores for name, scores in result.items() if name.startswith("accuracy_")}
-    years[str(result["year"])] = result["accuracy"]
-    return [
-        f"{year}  {model:<14} overall accuracy {score['overall_accuracy']:.3f}, macro F1 {score['macro_f1']:.3f}"
-        + (" (better)" if model == result["better"] else "")
-        for year, scores in sorted(years.items())
-        for model, score in scores.items()
-    ]
+def map_lines(maps: Sequence[Mapping[str, Any]], rename: Callable[[str], str] = str) -> list[str]:
+    """Give the lines about each published map: its version, accuracy and files, by the names that `rename` gives."""
+    lines = []
+    for each in maps:
+        score = each["accuracy"]
+        by_groups = score.get("groups") or score
+        lines.append(
+            f"{each['year']}  version {each['version']} by {each['better'].replace('_', ' ')}: forest or not "
+            f"{by_groups['overall_accuracy']:.3f}, macro F1 {by_groups['macro_f1']:.3f}; "
+            f"three classes {score['overall_accuracy']:.3f}, macro F1 {score['macro_f1']:.3f}"
+        )
+        lines += [f"      {name:<10}{rename(each[name])}" for name in ("map", "quicklook", "report")]
+    lines.append("Accuracy is of blocks of 200 x 200 m that no training saw, in the year of the reference, 2018.")
+    return lines
 
 
 def report_failure(airflow: PrivateAirflow, dag_id: str, run_id: str, state: str, console: Console) -> None:

@@ -1,7 +1,7 @@
-"""What `make up` runs inside Airflow's container: make one map and show the progress, then tell what came of it.
+"""What `make up` runs inside Airflow's container: make the maps and show the progress, then tell what came of it.
 
-make_map.py run RUN_ID YEAR ELAPSED_SECONDS
-make_map.py report RUN_ID FOLDER ADDRESS PASSWORD_FILE    (the last three as the machine outside names them)
+make_map.py run YEARS ADDRESS ELAPSED_SECONDS
+make_map.py report FOLDER ADDRESS PASSWORD_FILE    (all three as the machine outside names them)
 """
 
 # ruff: noqa: INP001 - a script of an image, no package
@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path, PurePosixPath
 
-from demo.__main__ import DAG_ID, INTERRUPTED, RUN_SECONDS, end_interrupted_runs
+from demo.__main__ import INTERRUPTED
 from demo.place import hear_signals
-from demo.progress import RunProgress
-from demo.report import LAST_TASK, accuracy_lines, show_failed_steps
+from demo.report import map_lines, show_failed_steps
+from demo.years import DAG_ID, MAP, end_interrupted_runs, map_years, parse_years, published_maps
 from rich.console import Console
 
 from headnode.errors import HeadnodeError
@@ -38,19 +38,22 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def run(console: Console, run_id: str, year: str, elapsed_seconds: str) -> int:
-    """Trigger the DAG and follow it to its end."""
+def run(console: Console, years: str, address: str, elapsed_seconds: str) -> int:
+    """Trigger the DAG for each year and follow it to its end."""
     hear_signals()
     started = time.monotonic() - float(elapsed_seconds)
     airflow = _running_airflow()
-    end_interrupted_runs(airflow, lambda text: console.print(text, highlight=False))
-    airflow.trigger_dag(DAG_ID, run_id=run_id, conf={"year": int(year)})
+
+    def say(text: str) -> None:
+        seconds = time.monotonic() - started
+        outside = text.replace(airflow.url, address)
+        console.print(f"{seconds:5.0f} s  {outside}", markup=False, highlight=False, soft_wrap=True)
+
     try:
-        with RunProgress(airflow, DAG_ID, run_id, console, started=started) as progress:
-            state = progress.follow(timeout_seconds=RUN_SECONDS)
+        run_id, state = map_years(airflow, parse_years(years), console, say, started=started)
     except KeyboardInterrupt:
         # Its jobs would go on, and the next run would wait for it.
-        airflow.set_run_state(DAG_ID, run_id, "failed")
+        end_interrupted_runs(airflow, say)
         return INTERRUPTED
     if state == "success":
         return 0
@@ -58,21 +61,19 @@ def run(console: Console, run_id: str, year: str, elapsed_seconds: str) -> int:
     return 1
 
 
-def report(console: Console, run_id: str, folder: str, address: str, password_file: str) -> int:
-    """Show the map, how right it is, and the login."""
+def report(console: Console, folder: str, address: str, password_file: str) -> int:
+    """Show the maps, how right they are, and the login."""
     airflow = PrivateAirflow.attach(DIRECTORY)
-    result = airflow.xcom(DAG_ID, run_id, LAST_TASK)
 
     def show(line: str) -> None:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
+    def outside(path: str) -> str:
+        return str(PurePosixPath(folder) / PurePosixPath(path).relative_to(DATA / MAP / "published"))
+
     show("")
-    for name in ("map", "quicklook", "metrics"):
-        outside = PurePosixPath(folder) / PurePosixPath(result[name]).relative_to(DATA / "published")
-        show(f"{name:<11}{outside}")
-    show("\n  forest or not, on blocks of 10 x 10 pixels that no training saw:")
-    for line in accuracy_lines(result):
-        show(f"  {line}")
+    for line in map_lines(published_maps(airflow), outside):
+        show(line)
     passwords = json.loads((DIRECTORY / PASSWORDS_FILE).read_text())
     show(f"\n  Airflow    {address}")
     for user, password in passwords.items():
