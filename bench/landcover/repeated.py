@@ -19,12 +19,13 @@ from landcover_jobs.grid.frame import Frame
 
 TILE_PIXELS: Final = 10_980
 RESOLUTION: Final = 10.0
-# Ten bands as Sentinel-2 has them at 10 and 20 m, from the four of the cube.
-ASSETS: Final = {
+# Ten bands as Sentinel-2 has them at 10 and 20 m, from the four of the cube, each with noise of its own.
+SOURCES: Final = {
     "B02": "B3", "B03": "B3", "B04": "B4", "B05": "B4", "B06": "B8A",
-    "B07": "B8A", "B08": "B8A", "B8A": "B8A", "B11": "B11", "B12": "B11",
+    "B07": "B8A", "B08": "B8A", "B8A": "B8A", "B11": "B11", "B12": "B11", "SCL": "SCL",
 }  # fmt: skip
 MASK: Final = "SCL"
+BANDS: Final = tuple(band for band in SOURCES if band != MASK)
 NOISE: Final = 8
 WHOLE_TILE: Final = Frame("EPSG:32635", 300_000.0, 5_100_000.0, RESOLUTION, TILE_PIXELS, TILE_PIXELS)
 PROFILE: Final = {
@@ -53,10 +54,10 @@ def write_images(folder: Path, cube: Path, *, year: int, rows: int, columns: int
     for number, time in enumerate(images["time"].to_numpy()):
         date = folder / f"{pd.Timestamp(time):%Y%m%d}"
         date.mkdir(parents=True, exist_ok=True)
-        for asset in (*dict.fromkeys(ASSETS.values()), MASK):
-            values = np.nan_to_num(images[asset].to_numpy()[number]).ravel()
-            path = date / f"{asset}.tif"
-            _write(path, repeated(values, place, rng, noise=0 if asset == MASK else NOISE))
+        for band, source in SOURCES.items():
+            values = np.nan_to_num(images[source].to_numpy()[number]).ravel()
+            path = date / f"{band}.tif"
+            _write(path, repeated(values, place, rng, noise=0 if band == MASK else NOISE))
             files, size = files + 1, size + path.stat().st_size
     return Written(images.sizes["time"], files, size)
 

@@ -26,7 +26,7 @@ from landcover_jobs.configuration.map_configuration import MapConfiguration
 from landcover_jobs.configuration.reading import parse_map
 from landcover_jobs.folder import MapFolder
 
-from bench.landcover.repeated import ASSETS, MASK, RESOLUTION, TILE_PIXELS, WHOLE_TILE, Written, write_images
+from bench.landcover.repeated import BANDS, MASK, RESOLUTION, TILE_PIXELS, WHOLE_TILE, Written, write_images
 
 YEAR: Final = 2018
 GIB: Final = 1 << 30
@@ -107,7 +107,7 @@ def configuration(images: Path, *, rows: int, columns: int, block: int) -> MapCo
         },
         "years": {"first": YEAR, "last": YEAR},
         "source": {"kind": "folder", "path": str(images)},
-        "bands": {band: {"asset": asset} for band, asset in ASSETS.items()},
+        "bands": {band: {} for band in BANDS},
         "composites": {
             "cloud_mask": {"band": MASK, "clear": [4, 5, 7]},
             "indices": {
@@ -167,7 +167,7 @@ def report(written: Written, results: list[Measured]) -> str:
         "",
         (
             f"`{command}`, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, numpy"
-            f" {np.__version__}, {now}. {len(ASSETS)} bands and the cloud mask, {written.dates} dates of {YEAR}: real"
+            f" {np.__version__}, {now}. {len(BANDS)} bands and the cloud mask, {written.dates} dates of {YEAR}: real"
             f" series of 50 x 50 pixels repeated (synthetic in size only), {written.bytes / GIB:.2f} GiB in"
             f" {written.files} tiled GeoTIFF files. Seconds hold the start of Python and its libraries."
         ),
@@ -188,8 +188,8 @@ def report(written: Written, results: list[Measured]) -> str:
             f"A whole tile, {TILE_PIXELS:,}² = {tile / 1e6:.1f} million pixels, at the first line's figures:"
             f" {tile:,} / {row.speed:,.0f} = {tile / row.speed / 3600:.2f} core hours;"
             f" {tile:,} x {row.stored_bytes / row.pixels:.0f} B = {tile * row.stored_bytes / row.pixels / 1e9:.1f} GB"
-            f" of composites (uncompressed {tile * 12 * (2 * len(ASSETS) + 1) / 1e9:.1f} GB); peak memory as in the table,"
-            " for it depends on the block alone."
+            f" of composites (uncompressed {tile * 12 * (2 * len(BANDS) + 1) / 1e9:.1f} GB); the peak memory is"
+            " that of the table, for it depends on the block alone."
         ),
     ]
     return "\n".join(lines)

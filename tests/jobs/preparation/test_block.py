@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from landcover_jobs.grid.frame import Window
 from landcover_jobs.preparation.block import Summary, by_period, composites_of, summary_of
 from landcover_jobs.preparation.normalisation import Statistics
@@ -13,15 +15,19 @@ from landcover_jobs.preparation.store import NEVER_SEEN, create_store, read_bloc
 CLOUD, SHOWS_NOTHING = 9, 0
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_blocks_of_any_size_are_parts_of_the_whole(make_map, make_cube, frame, seed):
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    grow=st.integers(0, 6),
+    edge=st.integers(4, 60),
+    margin=st.integers(0, 8),
+    period=st.sampled_from(["month", "ten_days"]),
+)
+def test_blocks_of_any_size_are_parts_of_the_whole(make_map, make_cube, frame, seed, grow, edge, margin, period):  # noqa: PLR0917
     """Clouds grow over the edges of blocks; the image goes on beyond the tile, and so do its clouds."""
-    rng = np.random.default_rng(seed)
-    grow, edge = int(rng.integers(0, 7)), int(rng.integers(3, 60))
-    period = str(rng.choice(["month", "ten_days"]))
     mask = {"band": "SCL", "clear": [4], "grow_pixels": grow}
     small = make_map(composites={"cloud_mask": mask, "period": period})
-    cube = make_cube(seed, margin=int(rng.integers(0, 9)), clouds=0.01)
+    cube = make_cube(seed, margin=margin, clouds=0.01)
     periods = by_period(cube.scenes, small)
     whole = composites_of(cube, periods, frame, small)
     assert 0 < np.count_nonzero(whole.observations == 0) < whole.observations.size
