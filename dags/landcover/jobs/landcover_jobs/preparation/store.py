@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,14 +72,28 @@ def open_store(path: Path) -> zarr.Group:
     return zarr.open_group(path, mode="r")
 
 
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """Return one array of a tile's composites.
+
+    Raises:
+        StepError: the group has no such array.
+    """
+    found = group[name]
+    if not isinstance(found, zarr.Array):
+        raise StepError(
+            f"{name} in {group.store_path} is no array: delete the tile's composites and run `prepare` again"
+        )
+    return found
+
+
 def read_block(group: zarr.Group, window: Window, configuration: MapConfiguration) -> Series:
     """Return the series of a window's pixels, row by row."""
     rows, columns = window.slices
-    stored = np.asarray(group["bands"][:, :, rows, columns])
+    stored = np.asarray(array_of(group, "bands")[:, :, rows, columns])
     periods, bands = stored.shape[:2]
     pixels = stored.reshape(periods, bands, -1).transpose(2, 0, 1)
     reflectance = np.where(pixels == NEVER_SEEN, np.float32(np.nan), pixels * np.float32(1 / REFLECTANCE_SCALE))
-    counts = np.asarray(group["observations"][:, rows, columns]).reshape(periods, -1).T
+    counts = np.asarray(array_of(group, "observations")[:, rows, columns]).reshape(periods, -1).T
     return Series(with_indices(reflectance.astype(np.float32), configuration), np.ascontiguousarray(counts))
 
 

@@ -23,7 +23,8 @@ def scores_of_members(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.
     if members == 1:
         return mean
     votes = np.eye(classes, dtype=np.float32)[probabilities.argmax(axis=2)].sum(axis=0)
-    return (votes + mean) / np.float32(members + 1)
+    scores: npt.NDArray[np.float32] = (votes + mean) / np.float32(members + 1)
+    return scores
 
 
 def stored_scores(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -34,4 +35,7 @@ def stored_scores(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 def stored_observations(observations: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return the sum over the periods (pixel, period) as it is stored."""
-    return np.minimum(observations.sum(axis=1, dtype=np.int64), MOST_OBSERVATIONS).astype(np.uint8)
+    counts: npt.NDArray[np.uint8] = np.minimum(observations.sum(axis=1, dtype=np.int64), MOST_OBSERVATIONS).astype(
+        np.uint8
+    )
+    return counts
