@@ -81,6 +81,24 @@ def test_a_changed_tile_makes_the_mosaic_again(make, random_scores):
         assert (file.read(1)[:, 20:] == 40).all()
 
 
+def test_what_a_killed_step_has_left_is_swept(make, random_scores):
+    """Drafts in the new folder, layers without a record, a change layer of another run: the map is made whole."""
+    made = make(height=20, width=20, tile=20, overlap=0)
+    made.predict(2019, made.tiles[0], random_scores(3, (20, 20), 1), np.ones((20, 20)))
+    undisturbed = result_of(made.run("mosaic", 2019))
+    folder = made.folder.mosaic(2019)
+    digests = {path.name: file_sha256(path) for path in folder.iterdir()}
+    new = folder.with_name(".2019.new")
+    new.mkdir()
+    (new / "draft-classes.tif").write_bytes(b"half")
+    (folder / "mosaic.json").unlink()
+    (folder / "classes.tif").write_bytes(b"half")
+    (folder / "change.tif").write_bytes(b"of another run")
+    assert result_of(made.run("mosaic", 2019)) == undisturbed
+    assert {path.name: file_sha256(path) for path in folder.iterdir()} == digests
+    assert not new.exists()
+
+
 def spoil_missing(made):
     """Take a tile's predictions away."""
     made.folder.predictions(2019, made.tiles[1].name).unlink()

@@ -203,6 +203,19 @@ def test_what_cannot_be_judged_is_said(make, stripes, spoil):
     assert not made.folder.validation(2018).exists()
 
 
+def test_training_samples_are_no_independent_points(make, stripes):
+    """The same file as samples and as points to judge by is refused."""
+    points = {"block_size": 200, "points": "{data}/points.csv"}
+    made = make(validation=points, samples={"given": {"path": "{data}/samples.csv", "year": 2018}})
+    made.write_old_map(stripes)
+    made.write_map(2018, VALUES[stripes])
+    for name in ("points.csv", "samples.csv"):
+        made.write_points(np.array([5, 15]), np.array([5, 5]), [10, 20], name)
+    done = made.validate(2018)
+    assert done.returncode == 1
+    assert "points of samples.given, so they are not independent" in done.stdout
+
+
 def test_missing_points_are_said(make, stripes):
     """The field and the path."""
     made = make(validation={"block_size": 200, "points": "{data}/points.csv"})

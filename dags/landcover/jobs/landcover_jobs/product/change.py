@@ -16,7 +16,8 @@ import numpy.typing as npt
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
-from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from landcover_jobs.configuration.map_configuration import NO_DATA, MapConfiguration
 from landcover_jobs.folder import MapFolder
@@ -38,7 +39,7 @@ from landcover_jobs.product.resampling import frame_of, read_nearest
 from landcover_jobs.publishing.versions import current_version, years_in
 
 VALUES = 256
-TOUCHING = np.ones((3, 3), dtype=np.int8)  # at an edge or a corner
+NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))  # half of those at an edge or a corner: each pair of pixels once
 
 
 @dataclass(frozen=True)
@@ -162,13 +163,16 @@ def below_unit(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8], least: in
     """Return which changed pixels (y, x) are in patches of one transition with fewer than `least` pixels."""
     dropped = np.zeros(old.shape, dtype=bool)
     transition = np.where(_changed(old, new), old.astype(np.int32) * VALUES + new, 0)
-    if least <= 1 or not transition.any():
+    changed = transition > 0
+    count = int(changed.sum())
+    if least <= 1 or not count:
         return dropped
-    for each in np.unique(transition[transition > 0]).tolist():
-        labels, _ = ndimage.label(transition == each, structure=TOUCHING)
-        small = np.bincount(labels.ravel()) < least
-        small[0] = False
-        dropped |= small[labels]
+    number = np.full(old.shape, -1, dtype=np.int64)
+    number[changed] = np.arange(count)
+    pairs = np.concatenate([_alike(transition, number, *step) for step in NEIGHBOURS], axis=1)
+    graph = coo_array((np.ones(pairs.shape[1], dtype=bool), (pairs[0], pairs[1])), shape=(count, count))
+    _, patch = connected_components(graph, directed=False)
+    dropped[changed] = np.bincount(patch)[patch] < least
     return dropped
 
 
@@ -181,8 +185,19 @@ def change_bands(
     return np.where(known, bands, CHANGE_NO_DATA).astype(np.uint8)
 
 
+def _alike(
+    transition: npt.NDArray[np.int32], number: npt.NDArray[np.int64], down: int, right: int
+) -> npt.NDArray[np.int64]:
+    """Return the numbers (2, n) of pixels of one transition of which the second lies so far down and right."""
+    height, width = transition.shape
+    first = slice(0, height - down), slice(max(-right, 0), width - max(right, 0))
+    second = slice(down, height), slice(max(right, 0), width - max(-right, 0))
+    same = (transition[first] == transition[second]) & (transition[first] > 0)
+    return np.stack([number[first][same], number[second][same]])
+
+
 def _changed(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    return (old != new) & (old != NO_DATA) & (new != NO_DATA)
+    return np.asarray((old != new) & (old != NO_DATA) & (new != NO_DATA))
 
 
 def _count(

@@ -46,6 +46,7 @@ def hectares_of_rows(frame: Frame) -> npt.NDArray[np.float64]:
         metres = frame.resolution * crs.axis_info[0].unit_conversion_factor
         return np.full(frame.height, metres**2 / SQUARE_METRES_OF_HECTARE)
     ellipsoid, edge = crs.get_geod(), frame.resolution
+    assert ellipsoid is not None  # noqa: S101 - a geographic CRS has one
     tops = frame.top - np.arange(frame.height) * edge
     areas = [
         abs(ellipsoid.polygon_area_perimeter([0, edge, edge, 0], [top, top, top - edge, top - edge])[0])

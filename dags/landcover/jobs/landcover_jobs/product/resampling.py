@@ -72,7 +72,8 @@ def positions(source: Frame, target: Frame, window: Window) -> tuple[Positions, 
         return _bent(source, target, window)
     x = target.left + (window.column + np.arange(window.width) + 0.5) * target.resolution
     y = target.top - (window.row + np.arange(window.height) + 0.5) * target.resolution
-    return ((source.top - y) / source.resolution)[:, None], ((x - source.left) / source.resolution)[None, :]
+    rows, columns = (source.top - y) / source.resolution, (x - source.left) / source.resolution
+    return np.asarray(rows[:, None], dtype=np.float64), np.asarray(columns[None, :], dtype=np.float64)
 
 
 def read_nearest(file: rasterio.DatasetReader, source: Frame, target: Frame, window: Window) -> Nearest | None:

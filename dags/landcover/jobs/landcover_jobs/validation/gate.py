@@ -38,7 +38,8 @@ def verdict(scores: Mapping[str, Any], thresholds: Validation, by: Kind) -> Verd
 
     A figure that could not be measured is below any threshold.
     """
-    measured, on = scores["groups"], "groups" if thresholds.groups else "classes"
+    measured = scores["groups"]
+    on: Literal["groups", "classes"] = "groups" if thresholds.groups else "classes"
     reasons = []
     if not measured["pixels"]:
         reasons.append(f"nothing could be measured by {WORDS[by]}")
