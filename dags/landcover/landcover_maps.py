@@ -12,7 +12,9 @@ for folder in (Path(__file__).parent, Path(__file__).parent / "jobs"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
+from airflow.sdk import get_parsing_context  # noqa: E402 - the folders above come first
 from landcover_dags.factory import build  # noqa: E402 - found in the folders above
 
-for dag in build().dags:
+# A worker that begins a task needs its DAG alone.
+for dag in build(only=get_parsing_context().dag_id).dags:
     globals()[dag.dag_id] = dag

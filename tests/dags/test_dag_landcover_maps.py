@@ -127,6 +127,13 @@ def test_a_wrong_map_is_an_import_error_that_takes_no_other_away(code, folder): 
     assert f"{folder / 'heavy.yaml'}: workers: 2 can't be shared out evenly over 3 nodes" in error
 
 
+@pytest.mark.parametrize("dag_id", ["landcover_romania_valley", "landcover_romania_valley_rollback"])
+def test_a_task_s_process_builds_its_own_dag_alone(code, monkeypatch: pytest.MonkeyPatch, dag_id):  # noqa: ARG001
+    """With many maps, each start of a task would else build them all."""
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+    assert list(bag_of(LANDCOVER / "landcover_maps.py").dags) == [dag_id]
+
+
 def test_the_steps_follow_one_another(valley):
     """From the search to the event; studies, and the question to a person, lie beside the way."""
     tasks = {task.task_id: task.upstream_task_ids for task in valley.tasks}
