@@ -36,7 +36,7 @@ MOST_READERS = 8
 # Coordinates that went through text are a little off; so much of a pixel does not count.
 SAME_PIXEL = 1e-3
 # A block is read once: GDAL need not remember much. Neighbouring files are not looked for: there are none to use.
-GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": "128"}
+GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_CACHEMAX": 128 * 2**20}
 
 
 def read_block(

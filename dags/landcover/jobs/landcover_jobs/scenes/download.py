@@ -117,7 +117,7 @@ def download(wanted: Wanted, line: Line) -> tuple[int, str]:
         _discard(part)
         if last:
             raise StepError(
-                f"{wanted.what}: fetched twice, and both times {wrong}; the file or its description is wrong "
+                f"{wanted.what}: fetched twice, and wrong both times: {wrong}; the file or its description is wrong "
                 f"at the source: report it there, or leave the scene out with source.exclude"
             )
         say(f"{wanted.what}: {wrong}; fetching it once more from the beginning")

@@ -12,7 +12,7 @@ from landcover_jobs.folder import MapFolder
 from landcover_jobs.grid.frame import Tile
 from landcover_jobs.invocation import Invocation
 from landcover_jobs.job import say
-from landcover_jobs.scenes import folder, romania, stac
+from landcover_jobs.scenes import folder, stac
 from landcover_jobs.scenes.footprint import footprint
 from landcover_jobs.scenes.inventory import Scene
 
@@ -30,6 +30,8 @@ def find_scenes(given: Invocation, tiles: Sequence[Tile], year: int) -> list[Sce
         return stac.search(given.map, source, address, boxes, year)
     if isinstance(source, FolderSource):
         return folder.search(given.map, source, given.cluster_path(source.path), boxes, year)
+    from landcover_jobs.scenes import romania  # noqa: PLC0415 - xarray takes its time, and other sources need it not
+
     return romania.search(given.map, given.folder, boxes, year)
 
 

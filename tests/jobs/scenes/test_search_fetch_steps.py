@@ -1,0 +1,346 @@
+"""The steps `search` and `fetch` as jobs run them, against a real server."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import xarray as xr
+import yaml
+from landcover_jobs.folder import MapFolder
+from landcover_jobs.grid.tiles import read_tiles
+from landcover_jobs.job import run
+from landcover_jobs.records import file_sha256
+from landcover_jobs.scenes.inventory import read_inventory
+from landcover_jobs.scenes.romania import frame_of
+from landcover_jobs.steps import fetch, search
+from scene_catalogue import (
+    BANDS,
+    COLLECTION,
+    MASK,
+    add_scene,
+    build_catalogue,
+    cube_of,
+    impatient,
+    map_content,
+    real_cube,
+)
+from stac_server import Drop, Status, Truncated, WrongBytes, served
+
+JOBS = Path(__file__).parents[3] / "dags" / "landcover" / "jobs"
+FILES = len((*BANDS, MASK))
+
+
+@pytest.fixture(scope="module")
+def cube():
+    """Return images of a few dates of two years."""
+    whole = cube_of(real_cube())
+    picked = [*range(3), *range(-3, 0)]
+    time_of = whole["time"].dt.year.values
+    years = sorted(set(time_of[(time_of >= 2018) & (time_of <= 2019)]))
+    return xr.concat([whole.isel(time=time_of == year).isel(time=picked) for year in years], "time")
+
+
+@pytest.fixture
+def server(cube, tmp_path):
+    """Serve a catalogue of these dates."""
+    build_catalogue(cube, tmp_path / "root")
+    with served(tmp_path / "root") as server:
+        yield server
+
+
+class Steps:
+    """A map, and its steps as processes."""
+
+    def __init__(self, folder: Path, content: dict, **env: str) -> None:
+        self.data, self.map, self.env = folder / "data", folder / "map.yaml", env
+        self.folder = MapFolder(self.data / content["name"])
+        self.write(content)
+
+    def write(self, content: dict) -> None:
+        """Change the map."""
+        self.content = content
+        self.map.write_text(yaml.safe_dump(content))
+
+    def start(self, step: str, *words: str, year: int = 2018) -> subprocess.Popen[str]:
+        """Begin a step as a process of its own, as a job does."""
+        command = [sys.executable, "-m", f"landcover_jobs.steps.{step}", "--data", str(self.data), "--year", str(year)]
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "HEADNODE_"))}
+        env = outside | {"LANDCOVER_MAP": json.dumps(self.content)}
+        env |= {"HEADNODE_RESULT": str(self.data.parent / f"{step}.json")} | self.env
+        return subprocess.Popen(
+            [*command, *words], cwd=JOBS, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run_alone(self, step: str, *words: str) -> dict:
+        """Run a step that succeeds as a process of its own, and return its result."""
+        process = self.start(step, *words)
+        self.said, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, self.said
+        return json.loads((self.data.parent / f"{step}.json").read_text())
+
+    def run(self, step: str, *words: str, year: int = 2018) -> dict:
+        """Run a step that succeeds, in this process, and return its result."""
+        self.said = self._within(step, "--data", str(self.data), "--map", str(self.map), "--year", str(year), *words)
+        result = next(line for line in reversed(self.said.splitlines()) if "] result {" in line)
+        return json.loads(result.partition("result ")[2])
+
+    def fail(self, step: str, *words: str, year: int = 2018) -> str:
+        """Run a step that fails, in this process, and return its last line."""
+        with pytest.raises(SystemExit) as caught:
+            self._within(step, "--data", str(self.data), "--map", str(self.map), "--year", str(year), *words)
+        assert caught.value.code == 1
+        return self.said.strip().splitlines()[-1]
+
+    def _within(self, step: str, *words: str) -> str:
+        said = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+            patch.setattr(sys, "argv", [step, *words])
+            try:
+                run({"search": search.main, "fetch": fetch.main}[step])
+            finally:
+                self.said = said.getvalue()
+        return self.said
+
+    def hashes(self) -> dict[str, str]:
+        """Return the hash of each file of scenes."""
+        files = sorted(self.folder.scenes.rglob("*.tif"))
+        return {path.relative_to(self.folder.scenes).as_posix(): file_sha256(path) for path in files}
+
+
+def stac_map(server, cube, **source) -> dict:
+    """Return a map of the served catalogue."""
+    settings = {"kind": "stac", "url": f"{server.url}/catalog.json", "collection": COLLECTION}
+    return map_content(settings | {"transfer": impatient()} | source, frame_of(cube))
+
+
+@pytest.fixture
+def steps(server, cube, tmp_path):
+    """Return the steps of a map of the served catalogue."""
+    return Steps(tmp_path, stac_map(server, cube))
+
+
+def originals(server) -> dict[str, str]:
+    """Return the hash of each served file of 2018 and 2019."""
+    root = server.folder / COLLECTION
+    return {path.relative_to(root).as_posix(): file_sha256(path) for path in sorted(root.rglob("*.tif"))}
+
+
+def test_search_and_fetch_of_a_year(server, steps):
+    """Tiles, inventories of the year and of the labels' year, all files; the second run asks for no file."""
+    result = steps.run("search", year=2019)
+    assert result == {
+        "year": 2019,
+        "tiles": 4,
+        "tile_names": ["r0c0", "r0c1", "r1c0", "r1c1"],
+        "scenes": {"2018": 6, "2019": 6},
+        "new": {"2018": 6, "2019": 6},
+    }
+    tiles, frame = read_tiles(steps.folder)
+    assert [tile.name for tile in tiles] == result["tile_names"]
+    assert frame.shape == (50, 50)
+    assert [scene.date[:4] for scene in read_inventory(steps.folder.inventory(2018))] == ["2018"] * 6
+    fetched = steps.run("fetch", year=2019)
+    size = sum(path.stat().st_size for path in server.folder.rglob("*.tif"))
+    assert fetched == {"fetched": 12 * FILES, "reused": 0, "bytes": size}
+    assert steps.hashes() == originals(server)
+    requests = server.count(".tif")
+    assert requests == 12 * FILES
+    assert steps.run("search", year=2019)["new"] == {"2018": 0, "2019": 0}
+    assert steps.run("fetch", year=2019) == {"fetched": 0, "reused": 12 * FILES, "bytes": 0}
+    assert server.count(".tif") == requests
+
+
+def test_only_a_new_scene_is_fetched(server, steps, cube):
+    """It came to the catalogue later."""
+    late = add_scene(cube.isel(time=2), frame_of(cube), server.folder)
+    root = server.folder / COLLECTION
+    shutil.rmtree(root / late.id)
+    links = json.loads((root / "collection.json").read_text())
+    kept = [link for link in links["links"] if late.id not in link["href"]]
+    (root / "collection.json").write_text(json.dumps(links | {"links": kept}))
+    assert steps.run("search")["new"] == {"2018": 5}
+    steps.run("fetch")
+    (root / "collection.json").write_text(json.dumps(links))
+    item = add_scene(cube.isel(time=2), frame_of(cube), server.folder)
+    (root / late.id / f"{late.id}.json").write_text(json.dumps(item.to_dict(include_self_link=False)))
+    before = server.count(".tif")
+    assert steps.run("search")["new"] == {"2018": 1}
+    assert steps.run("fetch") == {"fetched": FILES, "reused": 5 * FILES, "bytes": pytest.approx(20_000, rel=1)}
+    asked = {each.path for each in server.requests if each.path.endswith(".tif")}
+    assert server.count(".tif") == before + FILES
+    assert sum(late.id in path for path in asked) == FILES
+
+
+def test_a_killed_fetch_ends_with_the_same_files(server, steps):
+    """SIGKILL in the middle; what was whole is not fetched again."""
+    server.bytes_per_second = 20_000
+    steps.run("search")
+    process = steps.start("fetch")
+    end = time.monotonic() + 30
+    while len(list(steps.folder.scenes.rglob("*.tif"))) < 6:
+        assert time.monotonic() < end, "no file has come"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    whole = len(list(steps.folder.scenes.rglob("*.tif")))
+    assert whole < 6 * FILES
+    server.bytes_per_second = None
+    result = steps.run_alone("fetch")
+    assert result["reused"] >= whole - 4
+    assert result["fetched"] + result["reused"] == 6 * FILES
+    year = {name: digest for name, digest in originals(server).items() if name.startswith("S2_2018")}
+    assert steps.hashes() == year
+    assert list(steps.folder.scenes.rglob("*.part*")) == []
+
+
+def test_faults_on_the_way_change_nothing(server, steps):
+    """Dropped, busy, wrong and short answers: the files are the same."""
+    steps.run("search")
+    server.faults |= {
+        "B3.tif": [Drop(300), Status(503)],
+        "B4.tif": [WrongBytes()],
+        "B11.tif": [Truncated(100)],
+        "SCL.tif": [Status(429, retry_after="0"), Drop(0)],
+    }
+    result = steps.run("fetch")
+    assert result["fetched"] == 6 * FILES
+    year = {name: digest for name, digest in originals(server).items() if name.startswith("S2_2018")}
+    assert steps.hashes() == year
+
+
+def test_a_broken_scene_fails_the_step_after_the_others_have_come(server, steps):
+    """The sentence names it; the next run only tries what lacks."""
+    steps.run("search")
+    broken = sorted((server.folder / COLLECTION).glob("S2_2018*"))[1]
+    (broken / "B4.tif").write_bytes(b"something else")
+    said = steps.fail("fetch")
+    assert f"scene {broken.name}, B4" in said
+    assert "fetched twice" in said
+    assert len(steps.hashes()) == 6 * FILES - 1
+    before = server.count(".tif")
+    steps.fail("fetch")
+    assert server.count(".tif") == before + 2
+    steps.write(steps.content | {"source": steps.content["source"] | {"exclude": [broken.name]}})
+    assert steps.run("search")["scenes"] == {"2018": 5}
+    assert steps.run("fetch") == {"fetched": 0, "reused": 5 * FILES, "bytes": 0}
+
+
+def test_broken_scenes_may_be_left_out_one_in_ten(server, steps):
+    """Named in the result and in the log; the inventory goes on without. Two of twelve are too many."""
+    source = steps.content["source"]
+    steps.write(steps.content | {"source": source | {"transfer": impatient(broken_scenes="leave_out")}})
+    steps.run("search", year=2019)
+    first, second = sorted((server.folder / COLLECTION).glob("S2_2018*"))[:2]
+    (first / "B4.tif").unlink()
+    result = steps.run("fetch", year=2019)
+    assert result["left_out"] == [first.name]
+    assert f"LEFT OUT of the map: scene {first.name}" in steps.said
+    assert first.name not in {scene.id for scene in read_inventory(steps.folder.inventory(2018))}
+    assert len(read_inventory(steps.folder.inventory(2019))) == 6
+    steps.run("search", year=2019)
+    (second / "B4.tif").unlink()
+    (steps.folder.scenes / second.name / "B4.tif").unlink()
+    said = steps.fail("fetch", year=2019)
+    assert first.name in said
+    assert second.name in said
+
+
+def test_verify_finds_what_the_size_does_not_show(server, steps):
+    """A file that was changed on the disk is fetched again."""
+    steps.run("search")
+    steps.run("fetch")
+    path = next(steps.folder.scenes.rglob("B4.tif"))
+    path.write_bytes(bytes(path.stat().st_size))
+    assert steps.run("fetch")["fetched"] == 0
+    assert steps.run("fetch", "--verify")["fetched"] == 1
+    assert steps.hashes().items() <= originals(server).items()
+
+
+def test_an_old_map_on_the_network_is_fetched_once(server, steps):
+    """Beside the scenes, by its own name."""
+    (server.folder / "old").mkdir()
+    (server.folder / "old" / "clc.tif").write_bytes(b"an old map")
+    steps.write(steps.content | {"old_map": steps.content["old_map"] | {"path": f"{server.url}/old/clc.tif"}})
+    steps.run("search")
+    assert steps.run("fetch")["fetched"] == 6 * FILES + 1
+    assert (steps.folder.old_map / "clc.tif").read_bytes() == b"an old map"
+    assert steps.run("fetch")["fetched"] == 0
+    assert server.count("clc.tif") == 1
+
+
+def test_what_is_wrong_is_said_in_a_sentence(steps):
+    """Fetch before search; a year without scenes; an area that the images do not show; a server that is not there."""
+    assert "run the step `search`" in steps.fail("fetch")
+    assert "no scene of the collection 'sentinel2'" in steps.fail("search", year=2017)
+    content = steps.content
+    steps.write(content | {"area": {"bbox": [10.0, 45.0, 10.1, 45.1]}})
+    assert "touches the area" in steps.fail("search")
+    steps.write(content | {"source": content["source"] | {"url": "http://127.0.0.1:1/catalog.json"}})
+    assert "http://127.0.0.1:1/catalog.json could not be searched" in steps.fail("search")
+    steps.write(content | {"bands": {"B99": {}}})
+    assert "no asset 'B99'" in steps.fail("search")
+
+
+def test_scenes_of_the_planetary_computer_are_signed(server, cube, tmp_path):
+    """Files of its storage need a token, which its package asks for; a refused one is asked for again."""
+    for item in server.folder.glob(f"{COLLECTION}/S2*/*.json"):
+        content = json.loads(item.read_text())
+        for asset in content["assets"].values():
+            address = f"{COLLECTION}/{item.parent.name}/{asset['href'].removeprefix('./')}"
+            asset["href"] = f"http://account.blob.core.windows.net/{address}"
+        item.write_text(json.dumps(content))
+    tokens = iter(range(1000))
+    refused = []
+
+    def token(_: bytes) -> bytes:
+        # A token that ends within a minute is not kept by the package.
+        expiry = datetime.now(UTC) + timedelta(seconds=50)
+        number = next(tokens)
+        return json.dumps(
+            {"msft:expiry": expiry.strftime("%Y-%m-%dT%H:%M:%SZ"), "token": f"se=1&sig=token{number}"}
+        ).encode()
+
+    def refuses(target: str) -> int | None:
+        if ".blob.core.windows.net/" not in target or ("sig=token" in target and not target.endswith("sig=token0")):
+            return None
+        refused.append(target)
+        return 403
+
+    server.answers[f"/api/sas/v1/token/account/{COLLECTION}"] = token
+    server.refuses = refuses
+    content = stac_map(server, cube, signing="planetary_computer")
+    # The storage's name is resolved by a proxy: this server.
+    proxy = {"http_proxy": server.url, "no_proxy": "127.0.0.1", "PC_SDK_SAS_URL": f"{server.url}/api/sas/v1/token"}
+    steps = Steps(tmp_path, content, **proxy)
+    steps.run_alone("search")
+    scene = read_inventory(steps.folder.inventory(2018))[0]
+    assert "sig=" not in scene.assets["B4"]
+    assert steps.run_alone("fetch")["fetched"] == 6 * FILES
+    assert len(refused) == 1
+    assert "403" in steps.said
+    year = {name: digest for name, digest in originals(server).items() if name.startswith("S2_2018")}
+    assert steps.hashes() == year
+
+
+def test_a_folder_of_the_cluster_and_a_catalogue_on_the_disk(server, steps):
+    """Their files are linked."""
+    content = steps.content | {"source": {"kind": "stac", "url": str(server.folder), "collection": COLLECTION}}
+    steps.write(content)
+    assert steps.run("search")["scenes"] == {"2018": 6}
+    assert steps.run("fetch") == {"fetched": 6 * FILES, "reused": 0, "bytes": 0}
+    assert all(path.is_symlink() for path in steps.folder.scenes.rglob("*.tif"))
+    pattern = f"{COLLECTION}/S2_{{date}}/{{band}}.tif"
+    steps.write(
+        content | {"name": "folder", "source": {"kind": "folder", "path": str(server.folder), "pattern": pattern}}
+    )
+    assert steps.run("search")["scenes"] == {"2018": 6}
+    assert steps.run("fetch") == {"fetched": 6 * FILES, "reused": 0, "bytes": 0}
