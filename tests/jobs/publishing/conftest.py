@@ -181,13 +181,19 @@ def scene(year: int, number: int) -> Scene:
     return Scene(name, date, (24.1, 45.4, 24.3, 45.6), assets, dict.fromkeys(assets, ""))
 
 
-@pytest.fixture
-def maps(tmp_path: Path) -> Maps:
-    """Return an empty data folder of a map of four classes."""
-    return Maps(parse_map(described(), "test"), MapFolder(tmp_path / "data" / "valley"))
+@pytest.fixture(scope="session")
+def make_maps() -> Callable[[Path], Maps]:
+    """Return what opens the data folder of a map of four classes."""
+    return lambda folder: Maps(parse_map(described(), "test"), MapFolder(folder / "data" / "valley"))
 
 
 @pytest.fixture
+def maps(make_maps: Callable[[Path], Maps], tmp_path: Path) -> Maps:
+    """Return an empty data folder."""
+    return make_maps(tmp_path)
+
+
+@pytest.fixture(scope="session")
 def make_land() -> Callable[..., npt.NDArray[np.uint8]]:
     """Return what invents land."""
     return land

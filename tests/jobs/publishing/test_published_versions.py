@@ -54,7 +54,7 @@ def test_readers_never_see_a_year_without_a_map(tmp_path: Path):
 
     reader = threading.Thread(target=look)
     reader.start()
-    for number in range(200):
+    for number in range(60):
         turn(tmp_path, versions[number % 2])
     done.set()
     reader.join()

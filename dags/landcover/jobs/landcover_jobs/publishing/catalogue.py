@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pystac
+from pystac.validation import validate_dict
 
 from landcover_jobs.configuration.map_configuration import MapConfiguration
 from landcover_jobs.job import StepError, write_json
@@ -62,8 +63,7 @@ def settle(published: Path, configuration: MapConfiguration) -> None:
     for year in years_in(published):
         of_year = [each for each in kept if each.year == year]
         _relate(published / str(year), of_year)
-    collection = collection_of(kept, configuration, with_history=(published / HISTORY).is_file())
-    _write_where_changed(published / COLLECTION, collection)
+    _write_where_changed(published / COLLECTION, collection_of(kept, configuration))
     for each in doomed:
         remove(published / str(each.year), each.version)
         add_to_history(published, "remove", each.year, str(each.version))
@@ -100,7 +100,7 @@ def superfluous(found: Sequence[Published], published: Path, keep: int | None) -
     return doomed
 
 
-def collection_of(kept: Sequence[Published], configuration: MapConfiguration, *, with_history: bool) -> dict[str, Any]:
+def collection_of(kept: Sequence[Published], configuration: MapConfiguration) -> dict[str, Any]:
     """Return the collection; its extent is that of all items."""
     boxes = [each.item["bbox"] for each in kept]
     west, south, east, north = (list(column) for column in zip(*boxes, strict=True))
@@ -125,15 +125,14 @@ def collection_of(kept: Sequence[Published], configuration: MapConfiguration, *,
     )
     if licence != "other":
         collection.add_link(pystac.Link("license", f"https://spdx.org/licenses/{licence}.html", media_type="text/html"))
-    if with_history:
-        collection.add_link(pystac.Link("version-history", f"./{HISTORY}", media_type="application/jsonl"))
+    collection.add_link(pystac.Link("version-history", f"./{HISTORY}", media_type="application/jsonl"))
     for each in kept:
         href = f"./{each.year}/{each.version}/{ITEM}"
         collection.add_link(pystac.Link("item", href, media_type=GEOJSON, title=each.item["properties"]["title"]))
     collection.set_root(None)
     content: dict[str, Any] = collection.to_dict(include_self_link=False, transform_hrefs=False)
     content["links"].insert(0, {"rel": "root", "href": f"./{COLLECTION}", "type": JSON})
-    pystac.validation.validate_dict(content, extensions=[])
+    validate_dict(content, extensions=[])
     return content
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pystac
 import rasterio
+from pystac.validation import validate_dict
 from rasterio.warp import transform_geom
 
 from landcover_jobs.configuration.legend import LandCoverClass
@@ -105,7 +106,7 @@ def build_item(
         item.add_asset(kind.name, _asset(path, kind, configuration.classes))
     _add_scene_links(item, provenance["scenes"][str(year)])
     content = related(item.to_dict(include_self_link=False, transform_hrefs=False), {}, deprecated=False)
-    pystac.validation.validate_dict(content, extensions=[])
+    validate_dict(content, extensions=[])
     return content
 
 

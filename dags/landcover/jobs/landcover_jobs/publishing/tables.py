@@ -92,8 +92,8 @@ def _change_method(product: Product, change: dict[str, Any]) -> str:
     return (
         f"{hectares(change['changed_hectares'])} ha changed, {percent(share)} of what both maps know. Patches of one "
         f"transition with fewer than {change['least_pixels']} pixels count as unchanged: "
-        f"{count(change['below_least_pixels'])} pixels. A difference between two maps is change on the ground and error "
-        "of both maps: read it beside the accuracy." + (f" Note: {note}." if note else "")
+        f"{count(change['below_least_pixels'])} pixels. A difference between two maps is change on the ground and "
+        "error of both maps: read it beside the accuracy." + (f" Note: {note}." if note else "")
     )
 
 
