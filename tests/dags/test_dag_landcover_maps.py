@@ -91,7 +91,6 @@ def test_every_shipped_map_has_its_two_dags(code):  # noqa: ARG001 - clears the 
     for path in MAPS.glob("*.yaml"):
         assert {f"landcover_{path.stem}", f"landcover_{path.stem}_rollback"} <= set(bag.dags)
     assert {stat.file for stat in bag.dagbag_stats} == {
-        "landcover_map.py",
         "landcover_maps.py",
         "landcover_maps_problems.py",
     }

@@ -1,1 +1,1 @@
-"""The cluster side of landcover_map: each module with a `main` is one step, run as `python -m landcover_jobs.STEP`."""
+"""The cluster side of the land-cover maps: what is run is in `steps`, what it is made of in the packages beside it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -70,15 +69,6 @@ def report(result: Mapping[str, Any]) -> None:
     say("result " + json.dumps(result, sort_keys=True))
     if target:
         write_json(Path(target), result)
-
-
-def arguments(step: str, *names: str) -> argparse.Namespace:
-    """Parse `--data` and the named arguments, all required; `year` is a number."""
-    parser = argparse.ArgumentParser(prog=f"python -m landcover_jobs.{step}")
-    parser.add_argument("--data", required=True, type=lambda text: Path(text).expanduser().resolve())
-    for name in names:
-        parser.add_argument(f"--{name}", required=True, type=int if name == "year" else str)
-    return parser.parse_args()
 
 
 def run(main: Callable[[], Mapping[str, Any] | None]) -> None:
