@@ -108,4 +108,5 @@ def _named(names: Sequence[str], figures: Figures) -> dict[str, float | None]:
 
 
 def _ratio(part: Matrix, whole: Matrix) -> Figures:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    shares: Figures = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return shares
