@@ -7,7 +7,7 @@ disjoint, settings are chosen on inner folds, and each figure is the mean and st
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import os
 import platform
 import shlex
@@ -20,6 +20,8 @@ from typing import Final
 import numpy as np
 import sklearn
 import torch
+from landcover_jobs.validation.accuracy import confusion, macro_f1, overall_accuracy
+
 from bench.landcover.candidates import DEFAULT, candidates
 from bench.landcover.cross_validation import (
     TRANSFORMER,
@@ -34,7 +36,6 @@ from bench.landcover.cross_validation import (
 )
 from bench.landcover.data_sets import SCARCE, lucc_mt, mt_modis
 from bench.landcover.own_map import read_split
-from landcover_jobs.validation.accuracy import confusion, macro_f1, overall_accuracy
 
 RESULTS: Final = Path(__file__).parents[1] / "RESULTS.md"
 KINDS: Final = (TRANSFORMER, "random_forest", "gradient_boosting")
@@ -230,7 +231,7 @@ def described(chosen: dict[int, Candidate]) -> str:
 def heading(given: argparse.Namespace) -> str:
     """Return the title and how this was measured."""
     command = shlex.join(["python", "-m", "bench.landcover.accuracy", *sys.argv[1:]])
-    now = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     minutes = (time.monotonic() - BEGAN) / 60
     return (
         "## Accuracy of land cover on other data\n\n"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from bench.landcover.cross_validation import Candidate
 from landcover_jobs.configuration.learning import TransformerSettings
+
+from bench.landcover.cross_validation import Candidate
 
 DEFAULT: Final = Candidate(
     TransformerSettings(

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from bench.landcover.data_sets import DataSet
 from landcover_jobs.configuration.learning import TransformerSettings
 from landcover_jobs.learning.recipe import Labelled, Recipe
 from landcover_jobs.learning.training import fit
@@ -20,6 +20,8 @@ from landcover_jobs.learning.trees import fit_trees, tree_probabilities
 from landcover_jobs.preparation.normalisation import Normalisation, Statistics
 from landcover_jobs.validation.accuracy import Matrix, confusion, f1_scores, macro_f1, overall_accuracy
 from sklearn.model_selection import StratifiedGroupKFold
+
+from bench.landcover.data_sets import DataSet
 
 FOLDS = 5
 FOLDS_SEED = 2018
@@ -124,7 +126,7 @@ class Pool:
         )
         self._say = say
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class DataSet:
 
 
 def mt_modis(data: Path, *, all_classes: bool) -> DataSet:
-    """Return crop years of Mato Grosso in blocks of one degree, with all nine classes or without the two scarce ones."""
+    """Return crop years of Mato Grosso in blocks of one degree: all nine classes, or without the two scarce ones."""
     with np.load(data / "mt_modis_samples.npz", allow_pickle=False) as stored:
         found = {name: stored[name] for name in stored.files}
     names = [str(name) for name in found["classes"]]
@@ -94,14 +94,14 @@ def numbered(keys: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 def _stacks(
     folder: Path, points: Sequence[dict[str, str]]
-) -> tuple[npt.NDArray[np.float32], list[datetime.date], list[int], list[int]]:
+) -> tuple[npt.NDArray[np.float32], list[dt.date], list[int], list[int]]:
     """Return the bands (band, date, y, x), their dates, and the row and column of each point."""
     bands = []
     for band in MODIS_BANDS:
         with rasterio.open(folder / f"{band}.tif") as file:
             values = file.read().astype(np.float32)
             bands.append(np.where(values == file.nodata, np.nan, values / MODIS_SCALE))
-            dates = [datetime.date.fromisoformat(text[-10:].replace(".", "-")) for text in file.descriptions]
+            dates = [dt.date.fromisoformat(text[-10:].replace(".", "-")) for text in file.descriptions]
             xs, ys = rasterio.warp.transform(
                 "EPSG:4326",
                 file.crs,
@@ -113,10 +113,10 @@ def _stacks(
 
 
 def _crop_year(
-    pixel: npt.NDArray[np.float32], dates: Sequence[datetime.date], year: int
+    pixel: npt.NDArray[np.float32], dates: Sequence[dt.date], year: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Return (period, feature) of the year from September, and which periods had to be interpolated."""
-    first, end = datetime.date(year, 9, 1), datetime.date(year + 1, 9, 1)
+    first, end = dt.date(year, 9, 1), dt.date(year + 1, 9, 1)
     series = np.full((len(MODIS_DAYS), len(pixel)), np.nan, dtype=np.float32)
     for number, date in enumerate(dates):
         if first <= date < end:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from bench.landcover.cross_validation import Split
-from bench.landcover.data_sets import DataSet, numbered
 from landcover_jobs.configuration.reading import read_map
 from landcover_jobs.folder import MapFolder
 from landcover_jobs.learning.plan import read_samples
 from landcover_jobs.learning.recipe import Labelled
 from landcover_jobs.learning.transformer import days_of_periods
+
+from bench.landcover.cross_validation import Split
+from bench.landcover.data_sets import DataSet, numbered
 
 
 def read_split(map_file: Path, data: Path) -> Split:

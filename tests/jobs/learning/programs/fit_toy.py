@@ -1,5 +1,7 @@
 """Train on made-up pixels, alone or by torchrun: checkpoint after each epoch, weights at the end, 75 when warned."""
 
+# ruff: noqa: T201 - what it prints is read
+
 import argparse
 import os
 import signal

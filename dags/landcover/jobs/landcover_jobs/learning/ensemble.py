@@ -126,7 +126,7 @@ def judge_members(plan: Plan, workers: Workers) -> dict[str, Any]:
 
 
 def _exported(plan: Plan, member: Member, samples: Labelled) -> tuple[Said, float | None]:
-    """Return what a member says of its own fold, and the share of it that its ONNX file says alike, None without any."""
+    """Return what a member says of its own fold, and the share that its ONNX file says alike (None without pixels)."""
     seen = samples.only(plan.samples.folds == member.fold)
     classes = len(plan.configuration.classes)
     target = plan.target / f"{member.name}.onnx"
@@ -152,7 +152,8 @@ def _check_parity(target: Path, share: float, count: int) -> None:
     # One pixel of few may lie between two classes to the last bit.
     if share < LEAST_PARITY and (1 - share) * count > 1.5:  # noqa: PLR2004 - more than one pixel
         raise StepError(
-            f"{target.name} says another class than the model that it was exported from for {1 - share:.2%} of {count} "
-            f"pixels, more than {1 - LEAST_PARITY:.1%}: it must not draw a map; remove {target.parent} and run the step "
+            f"{target.name} says another class than the model that it was exported from for {1 - share:.2%} of "
+            f"{count} pixels, more than {1 - LEAST_PARITY:.1%}: it must not draw a map; remove "
+            f"{target.parent} and run the step "
             "`train` again with the versions of requirements.lock"
         )

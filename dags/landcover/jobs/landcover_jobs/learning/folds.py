@@ -52,8 +52,8 @@ def learning_rows(samples: TrainingSet, trial: int, fold: int, *, without: int |
     found = np.unique(samples.labels[rows])
     if len(found) < 2:  # noqa: PLR2004 - one class is nothing to tell apart
         raise StepError(
-            f"draw {trial} without {left_out} has {int(rows.sum())} pixels of {len(found)} class(es), where two are the "
-            "least: draw more samples (samples.total), or make blocks smaller (validation.block_size)"
+            f"draw {trial} without {left_out} has {int(rows.sum())} pixels of {len(found)} class(es), where two are "
+            "the least: draw more samples (samples.total), or make blocks smaller (validation.block_size)"
         )
     return rows
 
@@ -67,7 +67,7 @@ def inner_rows(samples: TrainingSet, trial: int, inner: int) -> npt.NDArray[np.b
     rows: npt.NDArray[np.bool_] = samples.trials[trial] & (samples.folds == inner)
     if not rows.any():
         raise StepError(
-            f"draw {trial} has no pixel in fold {inner}, by which settings or the end of training are chosen: draw more "
-            "samples (samples.total), or make blocks smaller (validation.block_size)"
+            f"draw {trial} has no pixel in fold {inner}, by which settings or the end of training are chosen: draw "
+            "more samples (samples.total), or make blocks smaller (validation.block_size)"
         )
     return rows

@@ -131,8 +131,8 @@ def read_samples(configuration: MapConfiguration, folder: MapFolder) -> tuple[st
     ):
         if len(values) and values.max() >= count:
             raise StepError(
-                f"the samples {key} have {what} {int(values.max())}, counted from 0, where the map has {count}: run the "
-                "step `sample` again"
+                f"the samples {key} have {what} {int(values.max())}, counted from 0, where the map has {count}: run "
+                "the step `sample` again"
             )
     return key, samples
 

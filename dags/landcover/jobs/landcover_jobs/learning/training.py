@@ -43,6 +43,7 @@ class Interrupted(Exception):
     """The training was asked to stop, and has saved all that it needs to go on."""
 
 
+ALONE = Workers()
 AfterEpoch = Callable[[Progress], None]
 
 
@@ -53,7 +54,7 @@ def fit(
     days: Sequence[float],
     recipe: Recipe,
     inner: Labelled | None = None,
-    workers: Workers = Workers(),
+    workers: Workers = ALONE,
     checkpoint: Path | None = None,
     after_epoch: AfterEpoch = lambda _progress: None,
     interrupted: Callable[[], bool] = lambda: False,
@@ -66,7 +67,7 @@ def fit(
     Raises:
         Interrupted: `interrupted` said so on some process; what is in `checkpoint` goes on from here.
     """
-    training = _Training(samples, classes, days, recipe, workers, inner)
+    training = _Training(samples, classes, days, recipe, workers=workers, inner=inner)
     training.begin(checkpoint)
     if training.progress.epoch and not training.progress.step:
         after_epoch(training.progress)
@@ -92,7 +93,10 @@ def class_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 
 def reduced_precision(device: torch.device, *, wanted: bool) -> torch.dtype | None:
-    """Return the type to compute in beside float32, None for float32 alone."""
+    """Return the type to compute in beside float32, None for float32 alone.
+
+    On processors it is float32 alone: with bfloat16 (AVX-512) a step of these small models took only 3 to 12 % less.
+    """
     if not wanted or device.type != "cuda":
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
@@ -107,6 +111,7 @@ class _Training:
         classes: int,
         days: Sequence[float],
         recipe: Recipe,
+        *,
         workers: Workers,
         inner: Labelled | None,
     ) -> None:

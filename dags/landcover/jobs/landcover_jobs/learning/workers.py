@@ -16,6 +16,7 @@ from landcover_jobs.job import StepError
 
 # Other processes wait while one grows trees or exports; that they wait is no failure.
 PATIENCE = timedelta(hours=24)
+CPU = torch.device("cpu")
 Said = TypeVar("Said")
 
 
@@ -25,7 +26,7 @@ class Workers:
 
     rank: int = 0
     count: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     @property
     def first(self) -> bool:
@@ -116,7 +117,7 @@ def threads() -> int:
 
 def _device() -> torch.device:
     if not torch.cuda.is_available():
-        return torch.device("cpu")
+        return CPU
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     torch.cuda.set_device(device)
     return device
