@@ -1,7 +1,7 @@
 """``python -m bench.landcover.scaling``: what more elements and more processes gain, and what larger areas take.
 
-Two things are measured: elements of the array `prepare` (tiles of 512 x 512 pixels, real series repeated) at one or more
-at a time, and epochs of the transformer on one or more processes (DDP). The rest is arithmetic over figures of
+Measured are elements of the array `prepare` (tiles of 512 x 512 pixels, real series repeated), one or more at a time,
+and epochs of the transformer on one or more processes (DDP). The rest is arithmetic over figures of
 `bench.landcover.tile`, `.inference` and `.mosaic`, which are given as options and shown with each product. Run with the
 jobs' Python, from the project's root, with `dags/landcover/jobs` on PYTHONPATH.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import itertools
 import json
 import os
 import platform
@@ -132,7 +133,7 @@ def epoch_seconds(root: Path, processes: int) -> float:
     if done.returncode:
         raise SystemExit(f"training failed:\n{done.stdout}{done.stderr}")
     ends: list[float] = json.loads(target.read_text(encoding="utf-8"))
-    return statistics.median(after - before for before, after in zip(ends, ends[1:], strict=False))
+    return statistics.median(after - before for before, after in itertools.pairwise(ends))
 
 
 def train_here(target: Path) -> int:
@@ -161,9 +162,7 @@ def heading() -> list[str]:
     """Return on what was measured."""
     command = shlex.join(["python", "-m", "bench.landcover.scaling", *sys.argv[1:]])
     now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    where = (
-        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    where = f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}"
     return ["## Scaling, and larger areas", "", f"`{command}`, {where}, {now}.", ""]
 
 
@@ -195,7 +194,7 @@ def arithmetic(given: argparse.Namespace) -> list[str]:
     lines += [f"- {what}: {pixels:,} x {stored[what]:g} B = {gigabytes[what]:.1f} GB" for what in BYTES]
     lines += [
         "",
-        f"| | tiles | core hours | node hours ({given.node_cores} cores) | wall time on {given.nodes} nodes | storage |",
+        f"| | tiles | core hours | node hours ({given.node_cores} cores) | hours on {given.nodes} nodes | storage |",
         "|---|---|---|---|---|---|",
     ]
     for name, tiles in (("a tile", 1), ("Italy", given.italy_tiles), ("the world's land", given.world_tiles)):
