@@ -22,7 +22,7 @@ from landcover_jobs.inference.plain_transformer import with_plain_encoders
 from landcover_jobs.inference.tree_graph import Trees, tree_graph
 from landcover_jobs.job import replacing
 
-OPSET = 20  # the first with Gelu as an operation of its own
+OPSET = 23  # the first with attention as one operation
 
 Predict = Callable[[npt.NDArray[np.float32], npt.NDArray[np.bool_]], npt.NDArray[np.floating[Any]]]
 
@@ -40,7 +40,7 @@ class _WithSoftmax(nn.Module):
 def export_transformer(model: nn.Module, path: Path, periods: int, features: int) -> None:
     """Write a model with `forward(features, hidden) -> logits` as ONNX; `model` itself is left as it is.
 
-    Its `nn.TransformerEncoder`s are written as plain matrix products of the same weights: onnxruntime fuses those, and
+    Its `nn.TransformerEncoder`s are written as few operations on the same weights (`inference.plain_transformer`);
     PyTorch's own fast path is no part of a graph.
     """
     whole = _WithSoftmax(with_plain_encoders(copy.deepcopy(model).cpu())).eval().requires_grad_(requires_grad=False)

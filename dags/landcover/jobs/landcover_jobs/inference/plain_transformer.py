@@ -1,4 +1,8 @@
-"""PyTorch's transformer encoder as plain matrix products of the same weights, for export."""
+"""PyTorch's transformer encoder as few and large ONNX operations with the same weights, for export.
+
+All products with weights are two-dimensional, so that they become Gemm with their bias, and attention is one operation:
+of 12 dates, the many small products, transposes and sums around it cost more time than the arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,10 @@ class PlainEncoderLayer(nn.Module):
         attention = layer.self_attn
         if not attention.batch_first:
             raise ValueError("the encoder must have batch_first=True")
-        self.heads, self.size = attention.num_heads, attention.head_dim
-        # The scores' scale is put into the queries' weights: one operation less for each layer.
-        scale = torch.ones(3 * attention.embed_dim)
-        scale[: attention.embed_dim] = 1 / math.sqrt(self.size)
+        self.heads, self.width = attention.num_heads, attention.embed_dim
+        # The scores' scale is put into the queries' weights.
+        scale = torch.ones(3 * self.width)
+        scale[: self.width] = 1 / math.sqrt(attention.head_dim)
         self.into = nn.Parameter((attention.in_proj_weight * scale[:, None]).detach())
         self.into_bias = nn.Parameter((attention.in_proj_bias * scale).detach())
         self.out = attention.out_proj
@@ -30,7 +34,7 @@ class PlainEncoderLayer(nn.Module):
         self.widen, self.narrow, self.activation = layer.linear1, layer.linear2, layer.activation
 
     def forward(self, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Return tokens (n, period, width); `bias` (n, 1, 1, period) is added to the scores."""
+        """Return tokens (n, period, width); `bias` (n, 1, period, period) is added to the scores."""
         if self.norm_first:
             tokens = tokens + self._attended(self.first_norm(tokens), bias)
             return tokens + self._fed(self.second_norm(tokens))
@@ -38,16 +42,21 @@ class PlainEncoderLayer(nn.Module):
         return self.second_norm(tokens + self._fed(tokens))
 
     def _attended(self, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        _, periods, width = tokens.shape
-        joint = functional.linear(tokens, self.into, self.into_bias)
-        query, key, value = joint.reshape(-1, periods, 3, self.heads, self.size).permute(2, 0, 3, 1, 4).unbind(0)
-        weights = (query @ key.transpose(-1, -2) + bias).softmax(dim=-1)
-        mixed: torch.Tensor = self.out((weights @ value).permute(0, 2, 1, 3).reshape(-1, periods, width))
-        return mixed
+        periods = tokens.shape[1]
+        joint = functional.linear(self._flat(tokens), self.into, self.into_bias).reshape(-1, periods, 3 * self.width)
+        query, key, value = joint.split(self.width, dim=-1)
+        mixed, *_ = torch.onnx.ops.attention(
+            query, key, value, bias, q_num_heads=self.heads, kv_num_heads=self.heads, scale=1.0
+        )
+        attended: torch.Tensor = self.out(self._flat(mixed)).reshape(tokens.shape)
+        return attended
 
     def _fed(self, tokens: torch.Tensor) -> torch.Tensor:
-        fed: torch.Tensor = self.narrow(self.activation(self.widen(tokens)))
+        fed: torch.Tensor = self.narrow(self.activation(self.widen(self._flat(tokens)))).reshape(tokens.shape)
         return fed
+
+    def _flat(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens.reshape(-1, self.width)
 
 
 class PlainEncoder(nn.Module):
@@ -61,6 +70,8 @@ class PlainEncoder(nn.Module):
     def forward(self, src: torch.Tensor, src_key_padding_mask: torch.Tensor) -> torch.Tensor:
         """Return tokens (n, period, width); `src_key_padding_mask` (n, period) marks those not attended to."""
         bias = torch.where(src_key_padding_mask, HIDDEN_SCORE, 0.0)[:, None, None, :]
+        # onnxruntime 1.31 wants a row of the bias for each query.
+        bias = bias.expand(-1, 1, src.shape[1], -1)
         for layer in self.layers:
             src = layer(src, bias)
         return src if self.norm is None else self.norm(src)
