@@ -79,9 +79,10 @@ class Run:
 def make_run(tmp_path, monkeypatch, make_map, frame):
     """Return what makes a map whose scenes are fetched."""
 
-    def make(cube):
+    def make(cube, *, block=25):
         mask = {"band": "SCL", "clear": [4], "grow_pixels": 1}
-        found = Run(tmp_path, monkeypatch, make_map(composites={"cloud_mask": mask}), cube, frame)
+        small = make_map(composites={"cloud_mask": mask, "block_pixels": block})
+        found = Run(tmp_path, monkeypatch, small, cube, frame)
         found.find()
         return found
 
@@ -207,9 +208,9 @@ def test_a_truncated_scene_is_named_and_its_repair_lets_the_tile_go_on(run):
     assert np.array_equal(open_store(run.path)["bands"][:], expected.bands)
 
 
-def test_a_killed_job_goes_on_and_writes_the_same_bytes(run, tmp_path):
-    """SIGKILL, twice, in the middle of the tile; the third job does what is missing."""
-    seen = []
+def test_a_killed_job_goes_on_and_writes_the_same_bytes(make_run, make_cube, tmp_path):
+    """SIGKILL, twice, in the middle of the tile's 12 blocks; the third job does what is missing."""
+    run, seen = make_run(make_cube(21, dates=5), block=16), []
     for least in (2, 5):
         with (tmp_path / "log").open("w") as log:
             process = run.start(log)
