@@ -65,18 +65,23 @@ def test_a_year_then_the_next_then_nothing_new(valley):
 
 
 def test_a_changed_tile_makes_the_mosaic_again(make, random_scores):
-    """One tile of two is classified anew: its pixels are in the map, and the record says so."""
+    """One tile of two is classified anew: its pixels are in the map, and the figures of the old map are gone."""
     made = make(height=20, width=40, tile=20, overlap=0)
     shape = (20, 20)
     for tile in made.tiles:
         made.predict(2019, tile, random_scores(3, shape, 1), np.ones(shape))
     before = result_of(made.run("mosaic", 2019))
+    figures = made.folder.validation(2019)
+    figures.write_text("{}")
+    assert result_of(made.run("mosaic", 2019))["reused"]
+    assert figures.exists()
     fresh = np.zeros((3, *shape), dtype=np.float32)
     fresh[2] = 1
     made.predict(2019, made.tiles[1], fresh, np.ones(shape))
     after = result_of(made.run("mosaic", 2019))
     assert not after["reused"]
     assert after["pixels"] != before["pixels"]
+    assert not figures.exists()
     with rasterio.open(made.folder.mosaic(2019) / "classes.tif") as file:
         assert (file.read(1)[:, 20:] == 40).all()
 

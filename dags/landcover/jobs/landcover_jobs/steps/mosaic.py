@@ -42,7 +42,7 @@ def main() -> dict[str, Any]:
         say(f"{given.year}: no tile has changed, the mosaic stays")
         return _result(kept, record.parent, reused=True)
     content = _made(given, tiles, frame, models, previous)
-    files = _moved(_new(given), record)
+    files = _moved(given, record)
     record_made(record, key, files, content | {"tiles": keys})
     return _result(content, record.parent, reused=False)
 
@@ -98,11 +98,15 @@ def _described(folder: Path, layer: Layer) -> dict[str, Any]:
     return {"file": layer.file, "bands": list(layer.bands), "sha256": file_sha256(folder / layer.file)}
 
 
-def _moved(new: Path, record: Path) -> list[Path]:
-    """Let the new layers take the old ones' place; a step killed in between leaves no record, so it is done again."""
+def _moved(given: Invocation, record: Path) -> list[Path]:
+    """Let the new layers take the old ones' place; a step killed in between leaves no record, so it is done again.
+
+    The figures of the old layers go first: they must never be taken for those of the new ones.
+    """
+    new = _new(given)
     record.parent.mkdir(parents=True, exist_ok=True)
-    record.unlink(missing_ok=True)
-    (record.parent / CHANGE_FILE).unlink(missing_ok=True)
+    for old in (given.folder.validation(given.year), record, record.parent / CHANGE_FILE):
+        old.unlink(missing_ok=True)
     files = [path.replace(record.parent / path.name) for path in sorted(new.iterdir())]
     new.rmdir()
     return files
