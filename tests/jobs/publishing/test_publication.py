@@ -200,7 +200,8 @@ def killed_at(moment: int, folder: Path, work: Any) -> int:
         if not (changes or opens) or not str(arguments[0]).startswith(str(folder)):
             return
         # The many files within a version that nobody sees yet are all alike: the first one stands for them.
-        inside = ".new-" in str(arguments[0]) and event != "os.rename"
+        paths = [str(each) for each in arguments[: 2 if event == "os.rename" else 1]]
+        inside = all(".new-" in path for path in paths)
         if not (inside and Path(str(arguments[0])).name != "classes.tif") and next(seen) == moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
