@@ -152,8 +152,9 @@ def in_order(work: Callable[[Window], Done], windows: Iterable[Window], threads:
 
 
 def threads_allowed() -> int:
-    """Return on how many processors this job may run."""
-    return len(os.sched_getaffinity(0))
+    """Return on how many processors this job may run: Slurm's CPUs of a task, or those open to the process."""
+    granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return int(granted) if granted.isdigit() and int(granted) else len(os.sched_getaffinity(0))
 
 
 def _same_place(one: Frame, other: Frame) -> bool:
