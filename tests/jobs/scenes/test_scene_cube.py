@@ -216,6 +216,19 @@ def test_a_damaged_file_on_another_grid_is_an_error(folder, plain):
         read_block([scene], folder, ["B4"], FRAME, plain)
 
 
+@pytest.mark.parametrize("grid", ["own", "other"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_a_file_that_was_truncated_at_its_source_is_an_error(folder, plain, grid, share):
+    """Its size is what it was fetched with, its head (at the front, as in all cloud-optimised files) says more."""
+    frame = FRAME if grid == "own" else Frame(FRAME.crs, FRAME.left, FRAME.top, 20.0, 30, 40)
+    scene = keep(folder, "S2_X", {"B4": (noise(frame), frame, {"driver": "COG", "blocksize": 128})})
+    path = scene_folder(folder.scenes, scene) / "B4.tif"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    note_all(path.parent, "S2_X", {"B4": Entry("B4.tif", "", "", path.stat().st_size, "")})
+    with pytest.raises(StepError, match=r"scene S2_X, B4: .* is damaged"):
+        read_block([scene], folder, ["B4"], FRAME, plain)
+
+
 def test_a_scene_that_is_not_fetched_says_so(folder, plain):
     """Of a band, or of all of it."""
     scene = keep(folder, "S2_X", {"B4": (noise(FRAME), FRAME)})

@@ -12,13 +12,18 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 import yaml
+from landcover_jobs.configuration.reading import parse_map
 from landcover_jobs.folder import MapFolder
+from landcover_jobs.grid.frame import Window
 from landcover_jobs.grid.tiles import read_tiles
 from landcover_jobs.job import run
 from landcover_jobs.records import file_sha256
+from landcover_jobs.scenes.cube import read_block
 from landcover_jobs.scenes.inventory import read_inventory
 from landcover_jobs.scenes.romania import frame_of
 from landcover_jobs.steps import fetch, search
@@ -33,6 +38,7 @@ from scene_catalogue import (
     map_content,
     real_cube,
 )
+from stac_api import stac_api
 from stac_server import Drop, Status, Truncated, WrongBytes, served
 
 JOBS = Path(__file__).parents[3] / "dags" / "landcover" / "jobs"
@@ -344,3 +350,37 @@ def test_a_folder_of_the_cluster_and_a_catalogue_on_the_disk(server, steps):
     )
     assert steps.run("search")["scenes"] == {"2018": 6}
     assert steps.run("fetch") == {"fetched": 6 * FILES, "reused": 0, "bytes": 0}
+
+
+def test_windows_give_the_pixels_that_whole_files_give(server, steps, cube):
+    """From an API; only the area's part of each file is kept, and a block of a tile is the same."""
+    frame = frame_of(cube)
+    part = frame.part(Window(10, 15, 20, 25))
+    catalogue = server.folder / "catalog.json"
+    with stac_api(catalogue, server.url) as api:
+        source = steps.content["source"] | {"url": api, "transfer": impatient(mode="window")}
+        area = {"area": {"bounds": list(part.bounds)}, "source": source}
+        steps.write(steps.content | area)
+        assert steps.run("search")["new"] == {"2018": 6}
+    assert steps.run("fetch")["fetched"] == 6 * FILES
+    configuration = parse_map(steps.content, "test")
+    scenes = read_inventory(steps.folder.inventory(2018))
+    found = read_block(scenes, steps.folder, [*BANDS, MASK], part, configuration)
+    images = cube.sel(time="2018")
+    for place, band in enumerate((*BANDS, MASK)):
+        np.testing.assert_array_equal(found[:, place], np.nan_to_num(images[band].values)[:, 10:30, 15:40])
+    with rasterio.open(next(steps.folder.scenes.rglob("B4.tif"))) as raster:
+        assert max(raster.shape) < 50
+    assert steps.run("fetch")["reused"] == 6 * FILES
+
+
+def test_two_fetches_of_one_map_wait_for_each_other(server, steps):
+    """Two years share the scenes of the labels' year: each file comes once, and both end well."""
+    server.bytes_per_second = 40_000
+    steps.run("search", year=2018)
+    steps.run("search", year=2019)
+    both = [steps.start("fetch", year=2018), steps.start("fetch", year=2019)]
+    said = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert server.count(".tif") == 12 * FILES
+    assert steps.hashes() == originals(server)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from landcover_jobs.configuration.images import CloudMask
@@ -17,7 +17,7 @@ def asset_names(configuration: MapConfiguration) -> dict[str, str]:
     return {name: band.asset or name for name, band in configuration.bands.items()} | {mask: mask}
 
 
-def chosen(configuration: MapConfiguration, available: Mapping[str, Any], scene: str) -> dict[str, str]:
+def chosen(configuration: MapConfiguration, available: Collection[str], scene: str) -> dict[str, str]:
     """Return the asset of each band, all of which a scene must have.
 
     Raises:

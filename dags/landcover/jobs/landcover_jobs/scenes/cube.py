@@ -133,7 +133,7 @@ def _cut(raster: DatasetReader, window: Window, frame: Frame, fill: float) -> Pi
     if shared is None:
         return None
     values = raster.read(1, window=RasterWindow(shared.column, shared.row, shared.width, shared.height))
-    pixels = _empty((1, 1, *frame.shape), values.dtype, {"": fill})[0, 0]
+    pixels: Pixels = _empty((1, 1, *frame.shape), values.dtype, {"": fill})[0, 0]
     nodata = raster.nodata
     if nodata is not None and nodata != fill and not np.isnan(nodata):
         values = np.where(values == nodata, pixels.dtype.type(exact_fill(fill)), values)

@@ -87,7 +87,7 @@ def write_scenes(
     if not images.sizes["time"]:
         years = cube["time"].dt.year.to_numpy()
         raise StepError(f"there are no Romanian images of {year}, but of {years.min()} to {years.max()}")
-    names = chosen(configuration, cube.data_vars, "romania")
+    names = chosen(configuration, [str(name) for name in cube.data_vars], "romania")
     times = [pd.Timestamp(time).tz_localize(UTC) for time in images["time"].to_numpy()]
     scenes = [_scene(time, names, frame) for time in times]
     lacking = {each.scene for scene in scenes for each in missing(wanted_of(scene, folder.scenes))}

@@ -32,7 +32,8 @@ def find_scenes(given: Invocation, tiles: Sequence[Tile], year: int) -> list[Sce
         return folder.search(given.map, source, given.cluster_path(source.path), boxes, year)
     from landcover_jobs.scenes import romania  # noqa: PLC0415 - xarray takes its time, and other sources need it not
 
-    return romania.search(given.map, given.folder, boxes, year)
+    with alone(given.folder):
+        return romania.search(given.map, given.folder, boxes, year)
 
 
 @contextmanager

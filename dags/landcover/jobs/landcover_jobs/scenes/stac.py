@@ -204,5 +204,5 @@ def _bbox(item: Item) -> Bbox:
     if box is None:
         raise StepError(f"scene {item.id} does not say where it lies: leave it out with source.exclude")
     dimensions = len(box) // 2
-    west, south, east, north = *box[:2], *box[dimensions : dimensions + 2]
+    (west, south), (east, north) = box[:2], box[dimensions : dimensions + 2]
     return float(west), float(south), float(east), float(north)

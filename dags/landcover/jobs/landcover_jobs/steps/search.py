@@ -13,7 +13,7 @@ from landcover_jobs.job import run, say
 from landcover_jobs.scenes.area import window_of
 from landcover_jobs.scenes.fetched import missing, wanted_of
 from landcover_jobs.scenes.inventory import inventory_key, write_inventory
-from landcover_jobs.scenes.sources import alone, find_scenes
+from landcover_jobs.scenes.sources import find_scenes
 
 MOST_NAMES = 200
 
@@ -27,13 +27,12 @@ def main() -> dict[str, Any]:
     say(f"{len(tiles)} tiles")
     window = window_of(configuration, tiles)
     found, new = {}, {}
-    with alone(folder):
-        for each in configuration.years_needed(year):
-            scenes = find_scenes(given, tiles, each)
-            lacking = [scene for scene in scenes if missing(wanted_of(scene, folder.scenes, window))]
-            write_inventory(folder.inventory(each), scenes, inventory_key(configuration, scenes))
-            say(f"{each}: {len(scenes)} scenes, {len(lacking)} of them not fetched yet")
-            found[str(each)], new[str(each)] = len(scenes), len(lacking)
+    for each in configuration.years_needed(year):
+        scenes = find_scenes(given, tiles, each)
+        lacking = [scene for scene in scenes if missing(wanted_of(scene, folder.scenes, window))]
+        write_inventory(folder.inventory(each), scenes, inventory_key(configuration, scenes))
+        say(f"{each}: {len(scenes)} scenes, {len(lacking)} of them not fetched yet")
+        found[str(each)], new[str(each)] = len(scenes), len(lacking)
     result: dict[str, Any] = {"year": year, "tiles": len(tiles), "scenes": found, "new": new}
     return result | ({"tile_names": [tile.name for tile in tiles]} if len(tiles) <= MOST_NAMES else {})
 
