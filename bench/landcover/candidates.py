@@ -9,14 +9,20 @@ from landcover_jobs.configuration.learning import TransformerSettings
 from bench.landcover.cross_validation import Candidate
 
 DEFAULT: Final = Candidate(
-    TransformerSettings(
-        width=64, layers=3, heads=4, dropout=0.1, learning_rate=2e-3, weight_decay=0.01, period_dropout=0.1
-    ),
-    epochs=60,
+    TransformerSettings(width=48, layers=2, dropout=0.1, learning_rate=3e-3, weight_decay=0.01, period_dropout=0.1),
+    epochs=40,
     batch=64,
 )
-
-
-def candidates(pixels: int) -> tuple[Candidate, ...]:
-    """Return the choices for a set of so many pixels."""
-    return (DEFAULT,)
+OTHERS: Final = (
+    Candidate(
+        TransformerSettings(width=48, layers=2, dropout=0.2, learning_rate=3e-3, weight_decay=0.05, period_dropout=0.0),
+        epochs=40,
+        batch=64,
+    ),
+    Candidate(
+        TransformerSettings(width=64, layers=3, dropout=0.1, learning_rate=2e-3, weight_decay=0.01, period_dropout=0.1),
+        epochs=30,
+        batch=64,
+    ),
+)
+CANDIDATES: Final = (DEFAULT, *OTHERS)

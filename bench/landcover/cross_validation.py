@@ -156,13 +156,13 @@ def _run(task: Task) -> npt.NDArray[np.float32]:
     return answer(_SPLITS[task.data], task)
 
 
-def choose(pool: Pool, split: Split, candidates: Sequence[Candidate], *, seed: int, trees: int) -> dict[int, Candidate]:
+def choose(pool: Pool, split: Split, candidates: Sequence[Candidate], *, seed: int) -> dict[int, Candidate]:
     """Return, for each fold, the candidate whose models were best on the other folds; its own pixels choose nothing.
 
     A model without folds a and b is asked about a when fold b is the outer one, and about b when a is.
     """
     name, pairs = split.data.name, list(itertools.combinations(range(FOLDS), 2))
-    tasks = [Task(name, TRANSFORMER, each, pair, seed, trees) for each in candidates for pair in pairs]
+    tasks = [Task(name, TRANSFORMER, each, pair, seed, 0) for each in candidates for pair in pairs]
     answers = pool.answers(f"{name}: choosing among {len(candidates)} settings", tasks)
     chosen = {}
     for outer in range(FOLDS):
@@ -172,7 +172,7 @@ def choose(pool: Pool, split: Split, candidates: Sequence[Candidate], *, seed: i
             for pair in (pair for pair in pairs if outer in pair):
                 unseen = np.isin(split.folds, pair)
                 inner = split.folds[unseen] != outer
-                said = answers[Task(name, TRANSFORMER, candidate, pair, seed, trees)][inner].argmax(axis=1)
+                said = answers[Task(name, TRANSFORMER, candidate, pair, seed, 0)][inner].argmax(axis=1)
                 matrix += confusion(split.data.samples.labels[unseen][inner], said, len(matrix))
             scores.append(macro_f1(matrix))
         chosen[outer] = candidates[int(np.argmax(scores))]

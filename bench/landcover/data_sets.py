@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class DataSet:
     blocks: npt.NDArray[np.int64]  # (n,) pixels of one block share a fold
     years: npt.NDArray[np.int64]  # (n,) in which the labelled year begins
     places: npt.NDArray[np.int64]  # (n,) the same where the ground is the same
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)  # of class indices that count as one
 
     def only(self, rows: npt.NDArray[np.bool_]) -> DataSet:
         """Return some of the pixels, with all classes."""
@@ -44,6 +45,7 @@ class DataSet:
             self.blocks[rows],
             self.years[rows],
             self.places[rows],
+            self.groups,
         )
 
 

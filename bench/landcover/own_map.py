@@ -1,4 +1,4 @@
-"""The labelled year of one of the project's own maps, as the step `sample` has drawn it."""
+"""The labelled year of one of the project's own maps, as the steps `sample` and `tune` have left it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from landcover_jobs.configuration.reading import read_map
 from landcover_jobs.folder import MapFolder
 from landcover_jobs.learning.plan import read_samples
 from landcover_jobs.learning.recipe import Labelled
+from landcover_jobs.learning.settings import chosen_settings
 from landcover_jobs.learning.transformer import days_of_periods
 
-from bench.landcover.cross_validation import Split
+from bench.landcover.cross_validation import Candidate, Split
 from bench.landcover.data_sets import DataSet, numbered
 
 
-def read_split(map_file: Path, data: Path) -> Split:
-    """Return the first draw of a map's samples in the map's own folds."""
+def read_own_map(map_file: Path, data: Path) -> tuple[Split, dict[int, Candidate]]:
+    """Return the first draw of a map's samples in its own folds, and the settings that each fold's study has chosen."""
     configuration = read_map(map_file)
-    _, drawn = read_samples(configuration, MapFolder(data.resolve() / configuration.name))
+    folder = MapFolder(data.resolve() / configuration.name)
+    _, drawn = read_samples(configuration, folder)
+    index = configuration.class_values.index
     rows = drawn.trials[0]
     whole = Labelled(drawn.features, drawn.series.hidden, drawn.labels)
     edge = configuration.validation.block_size
@@ -30,5 +33,8 @@ def read_split(map_file: Path, data: Path) -> Split:
         blocks=numbered(np.floor(np.stack([drawn.x, drawn.y], axis=1) / edge)[rows]),
         years=np.full(int(rows.sum()), configuration.training_year),
         places=numbered(np.stack([drawn.x, drawn.y], axis=1)[rows]),
+        groups={name: [index(value) for value in values] for name, values in configuration.validation.groups.items()},
     )
-    return Split(found, drawn.folds[rows])
+    settings, model = chosen_settings(configuration, folder).of_fold, configuration.model
+    chosen = {fold: Candidate(each, model.epochs, model.batch) for fold, each in enumerate(settings)}
+    return Split(found, drawn.folds[rows]), chosen

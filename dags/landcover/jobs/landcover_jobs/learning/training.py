@@ -29,7 +29,7 @@ from landcover_jobs.learning.checkpoint import (
 )
 from landcover_jobs.learning.recipe import Labelled, Progress, Recipe
 from landcover_jobs.learning.transformer import PixelTransformer, probabilities
-from landcover_jobs.learning.workers import Workers
+from landcover_jobs.learning.workers import Workers, reproducible
 from landcover_jobs.records import key_of
 from landcover_jobs.validation.accuracy import confusion, macro_f1
 
@@ -115,7 +115,7 @@ class _Training:
         workers: Workers,
         inner: Labelled | None,
     ) -> None:
-        torch.use_deterministic_algorithms(mode=True)
+        reproducible()
         torch.manual_seed(recipe.seed)
         self.recipe, self.workers, self.inner, self.progress = recipe, workers, inner, Progress()
         device, settings = workers.device, recipe.settings
