@@ -59,7 +59,7 @@ class JudgedMap:
     frame: Frame
     file: Path
 
-    def write_map(self, year: int, pixels: np.ndarray, *, models: str = "m1") -> Path:
+    def write_map(self, year: int, pixels: np.ndarray, *, models: str = "m1", **more: Any) -> Path:
         """Write the classes and the record of a year's mosaic."""
         folder = self.folder.mosaic(year)
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,6 +70,7 @@ class JudgedMap:
         draft.unlink()
         counts = {each.name: int((pixels == each.value).sum()) for each in self.configuration.classes}
         content = {"by": "transformer", "models": models, "pixels": counts, "pixel_metres": 20.0}
+        content |= {"previous": None, "change": None} | more
         record_made(folder / "mosaic.json", f"key-{pixels.sum()}", [path], content)
         return path
 

@@ -91,6 +91,18 @@ def test_another_year_and_all_votes_are_said(make, stripes):
     assert "models drew pixels whose labels they had learnt" in " ".join(record["notes"])
 
 
+def test_how_much_of_the_change_may_be_error_is_said(make, stripes):
+    """Maps right in 93.5 % of the pixels differ in up to 12.6 % by error alone; here 10 % differ."""
+    made = make()
+    made.write_old_map(stripes)
+    change = {"changed_pixels": 400, "below_least_pixels": 80, "unchanged_pixels": 4320}
+    made.write_map(2019, VALUES[stripes], previous={"year": 2018, "version": "v1-aa"}, change=change)
+    result_of(made.validate(2019))
+    (note,) = [each for each in made.record(2019)["notes"] if "another class" in each]
+    assert note.startswith("10.0% of the pixels have another class than on the map of 2018.")
+    assert "right in 93.5% of the pixels differ in up to 12.6% where nothing has changed" in note
+
+
 def test_points_decide_where_there_are_any(make, stripes):
     """Ten points, two of them wrong and two off the map: 0.75, below the bar; classes by value and by name."""
     made = make(validation={"block_size": 200, "least_overall_accuracy": 0.9, "points": "{data}/points.csv"})

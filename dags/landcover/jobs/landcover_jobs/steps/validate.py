@@ -65,6 +65,8 @@ def _evidence(
         pixel_metres=float(mosaic["pixel_metres"]),
         by_fold=by_fold,
         points=found,
+        previous_year=mosaic["previous"]["year"] if mosaic["previous"] is not None else None,
+        change=mosaic["change"],
     )
 
 

@@ -9,6 +9,7 @@ Scores are `{"classes": …, "groups": …}` as validation.accuracy has them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,8 @@ class Evidence:
     pixel_metres: float
     by_fold: npt.NDArray[np.int64] | None  # (fold, class, class), the map beside the old map
     points: PointsFound | None
+    previous_year: int | None = None  # of the map that the change layer compares with
+    change: Mapping[str, Any] | None = None  # as `mosaic` has counted it
 
 
 def judged(evidence: Evidence) -> dict[str, Any]:
@@ -108,6 +111,7 @@ def _notes(evidence: Evidence) -> list[str]:
             f"The old map is of {old_map.year}: where the map of {year} differs from it, one of them is wrong or the "
             "ground has changed."
         )
+    notes += _about_change(evidence)
     points = evidence.points
     if points is not None and points.outside + points.no_data:
         notes.append(
@@ -115,6 +119,24 @@ def _notes(evidence: Evidence) -> list[str]:
             "judged."
         )
     return notes
+
+
+def _about_change(evidence: Evidence) -> list[str]:
+    """Say how much two maps of this accuracy differ by their errors alone, where these are independent."""
+    change = evidence.change
+    right = evidence.models.record["scores"][evidence.models.better]["classes"]["overall_accuracy"]
+    if change is None or right is None:
+        return []
+    differing = change["changed_pixels"] + change["below_least_pixels"]
+    known = differing + change["unchanged_pixels"]
+    if not known:
+        return []
+    text = (
+        f"{differing / known:.1%} of the pixels have another class than on the map of {evidence.previous_year}. Two "
+        f"maps that are right in {right:.1%} of the pixels differ in up to {1 - right**2:.1%} where nothing has "
+        "changed: the change layer shows where to look, and its area is no estimate of the area that has changed."
+    )
+    return [text]
 
 
 def _why_not_compared(configuration: MapConfiguration) -> str:
