@@ -122,7 +122,7 @@ class Maps:
             ],
         }  # fmt: skip
         record_made(home / RECORD_FILE, f"key-{year}", [home / each.file for each in written], content)
-        self._validate(year, values, points=points)
+        self._validate(year, content, points=points)
         for each in self.configuration.years_needed(year):
             write_inventory(self.folder.inventory(each), [scene(each, number) for number in range(24)], "key")
         return read_product(self.configuration, self.folder, year)
@@ -148,7 +148,7 @@ class Maps:
         change = write_change(home, frame, previous, self.configuration, tags).as_dict(self.configuration, frame)
         return {"previous": previous.named(), "change": change, "change_note": None}
 
-    def _validate(self, year: int, values: npt.NDArray[np.uint8], *, points: bool) -> None:
+    def _validate(self, year: int, mosaic: dict[str, Any], *, points: bool) -> None:
         configuration, classes = self.configuration, self.configuration.classes
         random = np.random.default_rng(7)
         mapped = random.integers(0, len(classes), 600)
@@ -164,10 +164,12 @@ class Maps:
                 configuration=configuration,
                 year=year,
                 models=ModelSet(self.folder.models(MODELS), record),
-                mapped_pixels=np.array([(values == each.value).sum() for each in classes], dtype=np.int64),
+                mapped_pixels=np.array(list(mosaic["pixels"].values()), dtype=np.int64),
                 pixel_metres=20.0,
                 by_fold=None,
                 points=PointsFound(matrix, matrix, 0, 0) if points else None,
+                previous_year=mosaic["previous"]["year"] if mosaic["previous"] else None,
+                change=mosaic["change"],
             )
         )
         write_json(self.folder.validation(year), {"key": "key", "outputs": {}, **content})

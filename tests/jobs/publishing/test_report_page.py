@@ -224,14 +224,13 @@ def test_the_steps_tell_what_they_have_published(maps, make_land):
     maps.published(2018, make_land(50, seed=2))
     maps.prepared(2018, make_land(50, seed=1))
     first = run_step(maps, "publish")
-    assert set(first) == {
-        "published", "year", "version", "map", "quicklook", "report", "metrics", "item", "better", "accuracy", "previous",
-    }  # fmt: skip
+    paths = ("map", "quicklook", "report", "metrics", "item")
+    assert set(first) == {"published", "year", "version", "better", "accuracy", "previous", *paths}
     assert (first["published"], first["year"], first["better"]) == (True, 2018, "random_forest")
     assert first["version"].startswith("v2-")
     assert first["previous"].startswith("v1-")
     assert first["accuracy"]["overall_accuracy"] == pytest.approx(0.93, abs=0.02)
-    assert all(Path(first[name]).is_file() for name in ("map", "quicklook", "report", "metrics", "item"))
+    assert all(Path(first[name]).is_file() for name in paths)
     assert len(json.dumps(first)) < 4096
     again = run_step(maps, "publish")
     assert again == {**first, "published": False}

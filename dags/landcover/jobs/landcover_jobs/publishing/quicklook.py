@@ -134,7 +134,8 @@ def _draw_right_note(figure: Figure, sheet: Sheet, note: str, place: tuple[float
 
 
 def _draw_legend(figure: Figure, entries: Sequence[Patch], columns: int, top: float) -> None:
-    step = (WIDTH - 2 * MARGIN) / columns
+    whole = WIDTH - 2 * MARGIN
+    step = (whole + GAP) / 2 if columns == 2 else whole / columns  # noqa: PLR2004 - below the two panels
     rows = -(-len(entries) // columns)
     for number, entry in enumerate(entries):
         column, row = divmod(number, rows)

@@ -13,6 +13,7 @@ BAR_PIXELS = 170.0
 HIT, MISS = (23, 96, 79), (196, 98, 16)  # told apart by those who do not see red and green apart, too
 STRONGEST = 0.5  # of a shade, so that dark figures on it stay legible
 MOST_CHANGES = 40
+MOST_NAMED_COLUMNS, MOST_WIDE_COLUMNS = 6, 12  # that a page of A4 has the room for
 
 
 def accuracy_table(scores: Scores, product: Product) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def accuracy_table(scores: Scores, product: Product) -> dict[str, Any]:
         ]
         rows.append(
             {
-                "name": name, "colour": colours.get(name), "cells": cells,
+                "number": place + 1, "name": name, "colour": colours.get(name), "cells": cells,
                 "users": scores.users[place], "producers": scores.producers[place],
                 "users_margin": scores.users_margins[place], "producers_margin": scores.producers_margins[place],
             }
@@ -36,6 +37,7 @@ def accuracy_table(scores: Scores, product: Product) -> dict[str, Any]:
     return {
         "rows": rows, "overall": scores.overall, "passed": scores.passed, "threshold": scores.threshold,
         "method": scores.method, "unit": scores.unit, "notes": scores.notes,
+        "numbered": len(rows) > MOST_NAMED_COLUMNS, "dense": len(rows) > MOST_WIDE_COLUMNS,
     }  # fmt: skip
 
 
