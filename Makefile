@@ -29,7 +29,7 @@ echo "Have them installed by whoever administers this machine, or use containers
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help packages environments demo stop up down browser faults test chaos lint bench clean
+.PHONY: help packages environments demo stop up down browser faults test chaos lint bench bench-landcover clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -102,10 +102,11 @@ $(FRAMEWORKS_VENV)/.installed: tests/frameworks/requirements.lock $(JOBS_VENV)/.
 chaos: packages faults $(VENV)/.tested  ## break a cluster and an Airflow at full length, about an hour, and print each row
 	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos
 
-lint: packages $(VENV)/.tested  ## style, types, the layers, insecure code and vulnerable dependencies
+lint: packages $(VENV)/.tested $(JOBS_VENV)/.installed  ## style, types, the layers, insecure code and vulnerable dependencies
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --config-file dags/landcover/mypy.ini
 	$(VENV)/bin/lint-imports
 	@# It warns of each nosec that some other check of the same line has no use for.
 	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive operators plugins demo bench dags docker .ci \
@@ -114,6 +115,10 @@ lint: packages $(VENV)/.tested  ## style, types, the layers, insecure code and v
 
 bench: packages $(VENV)/.installed  ## measure, side by side with what it is compared to
 	$(VENV)/bin/python -m bench $(BENCH)
+
+bench-landcover: $(JOBS_VENV)/.installed  ## measure the accuracy of land cover on data beside the project: DATA=folder
+	@test -n "$(DATA)" || { echo "name the folder of the data: make bench-landcover DATA=../shared/data" >&2; exit 2; }
+	PYTHONPATH=dags/landcover/jobs $(JOBS_VENV)/bin/python -m bench.landcover.accuracy --data $(DATA) $(BENCH)
 
 bench-tuning: packages $(VENV)/.installed $(JOBS_VENV)/.installed  ## measure a hyperparameter search by 1, 2 and 4 workers
 	$(VENV)/bin/python -m bench.tuning $(BENCH)
