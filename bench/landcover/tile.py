@@ -1,9 +1,9 @@
-"""``python -m bench.landcover.tile``: what preparing a tile of 10,980² pixels takes, from one row of its blocks.
+"""``python -m bench.landcover.tile``: what a tile of 10,980² pixels takes, from one row of its blocks.
 
 Ten bands and the cloud mask of all dates of a year are written as tiled GeoTIFF files (see `repeated`), the row of
-blocks is prepared by the step itself in a process of its own, and its time, memory and storage are measured; then the
-memory at other sizes of blocks and tiles. Run with the jobs' Python, from the project's root, with
-`dags/landcover/jobs` on PYTHONPATH.
+blocks is prepared and classified by the steps themselves, each in a process of its own, and time, memory and storage
+are measured; then the memory at other sizes of blocks and tiles. Run with the jobs' Python, from the project's root,
+with `dags/landcover/jobs` on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shlex
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +27,11 @@ from landcover_jobs.configuration.reading import parse_map
 from landcover_jobs.folder import MapFolder
 
 from bench.landcover.repeated import BANDS, MASK, RESOLUTION, TILE_PIXELS, WHOLE_TILE, Written, write_images
+from bench.landcover.untrained import write_models
 
 YEAR: Final = 2018
 GIB: Final = 1 << 30
+CLASSIFIED: Final = ("one row of blocks",)
 CUBE: Final = Path(".demo/landcover/source/sentinel2_20m.nc")
 
 
@@ -37,6 +39,7 @@ CUBE: Final = Path(".demo/landcover/source/sentinel2_20m.nc")
 class Measured:
     """What one process took."""
 
+    step: str
     what: str
     rows: int
     columns: int
@@ -49,7 +52,7 @@ class Measured:
 
     @property
     def pixels(self) -> int:
-        """How many pixels were prepared."""
+        """How many pixels were worked on."""
         return self.rows * self.columns
 
     @property
@@ -67,9 +70,9 @@ def main() -> int:
         written = write_images(root / "images", given.cube, year=YEAR, rows=512, columns=given.columns)
         cases = [
             ("one row of blocks", 512, given.columns, 512, 1),
-            ("two threads", 512, given.columns, 512, 2),
             ("half as wide", 512, given.columns // 2, 512, 1),
             ("a quarter as wide", 512, given.columns // 4, 512, 1),
+            ("two threads", 512, given.columns // 4, 512, 2),
             ("smaller blocks", 256, given.columns // 4, 256, 1),
             ("larger blocks", 1024, given.columns // 4, 1024, 1),
         ]
@@ -77,6 +80,9 @@ def main() -> int:
         for what, rows, columns, block, threads in cases[: 1 if given.quick else None]:
             say(f"preparing {what}: {rows} x {columns} pixels, blocks of {block}, {threads} threads")
             results.append(measure(root, what, rows=rows, columns=columns, block=block, threads=threads))
+            if what in CLASSIFIED:
+                say(f"classifying {what}")
+                results.append(classify(root, results[-1]))
         sys.stdout.write(report(written, results) + "\n")
     return 0
 
@@ -127,12 +133,30 @@ def configuration(images: Path, *, rows: int, columns: int, block: int) -> MapCo
 def measure(root: Path, what: str, *, rows: int, columns: int, block: int, threads: int) -> Measured:
     """Find, fetch (link) and prepare the rows, the last in a process that is measured."""
     whole = configuration(root / "images", rows=rows, columns=columns, block=block)
-    data = root / f"{what.replace(' ', '_')}"
+    data = folder_of(root, what)
     for step in ("search", "fetch"):
         run_step(step, data, whole, threads)
     wall, cpu, peak = run_step("prepare", data, whole, threads)
     stored = sum(file.stat().st_size for file in MapFolder(data / whole.name).root.glob("composites/**/c/**/*"))
-    return Measured(what, rows, columns, block, threads, wall, cpu, peak, stored)
+    return Measured("prepare", what, rows, columns, block, threads, wall, cpu, peak, stored)
+
+
+def classify(root: Path, row: Measured) -> Measured:
+    """Classify what was prepared with the default transformer, untrained."""
+    whole = configuration(root / "images", rows=row.rows, columns=row.columns, block=row.block)
+    data = folder_of(root, row.what)
+    folder = MapFolder(data / whole.name)
+    write_models(folder, whole)
+    wall, cpu, peak = run_step("classify", data, whole, row.threads)
+    stored = sum(file.stat().st_size for file in folder.root.glob("predictions/**/*.tif"))
+    return replace(
+        row, step="classify", wall_seconds=wall, cpu_seconds=cpu, peak_bytes=peak, stored_bytes=stored
+    )  # fmt: skip
+
+
+def folder_of(root: Path, what: str) -> Path:
+    """Return the data folder of a case."""
+    return root / what.replace(" ", "_")
 
 
 def run_step(step: str, data: Path, whole: MapConfiguration, threads: int) -> tuple[float, float, int]:
@@ -163,7 +187,7 @@ def report(written: Written, results: list[Measured]) -> str:
     command = shlex.join(["python", "-m", "bench.landcover.tile", *sys.argv[1:]])
     now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
-        "## Preparing a tile of 10,980 x 10,980 pixels",
+        "## A tile of 10,980 x 10,980 pixels",
         "",
         (
             f"`{command}`, {os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, numpy"
@@ -172,27 +196,30 @@ def report(written: Written, results: list[Measured]) -> str:
             f" {written.files} tiled GeoTIFF files. Seconds hold the start of Python and its libraries."
         ),
         "",
-        "| | pixels | blocks | threads | s | processor s | pixels/s/core | peak memory | stored B/pixel |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| step | | pixels | blocks | threads | s | processor s | pixels/s/core | peak memory | stored B/pixel |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {each.what} | {each.rows} x {each.columns:,} | {each.block} | {each.threads} | {each.wall_seconds:.1f} |"
-        f" {each.cpu_seconds:.1f} | {each.speed:,.0f} | {each.peak_bytes / GIB:.2f} GiB |"
+        f"| {each.step} | {each.what} | {each.rows} x {each.columns:,} | {each.block} | {each.threads} |"
+        f" {each.wall_seconds:.1f} | {each.cpu_seconds:.1f} | {each.speed:,.0f} | {each.peak_bytes / GIB:.2f} GiB |"
         f" {each.stored_bytes / each.pixels:.0f} |"
         for each in results
     ]
+    return "\n".join(
+        [*lines, "", *(whole_tile(each) for each in (row, *results) if each is row or each.step != "prepare")]
+    )
+
+
+def whole_tile(row: Measured) -> str:
+    """Return what follows from a row of blocks for a whole tile, with the arithmetic."""
     tile = TILE_PIXELS * TILE_PIXELS
-    lines += [
-        "",
-        (
-            f"A whole tile, {TILE_PIXELS:,}² = {tile / 1e6:.1f} million pixels, at the first line's figures:"
-            f" {tile:,} / {row.speed:,.0f} = {tile / row.speed / 3600:.2f} core hours;"
-            f" {tile:,} x {row.stored_bytes / row.pixels:.0f} B = {tile * row.stored_bytes / row.pixels / 1e9:.1f} GB"
-            f" of composites (uncompressed {tile * 12 * (2 * len(BANDS) + 1) / 1e9:.1f} GB); the peak memory is"
-            " that of the table, for it depends on the block alone."
-        ),
-    ]
-    return "\n".join(lines)
+    stored = row.stored_bytes / row.pixels
+    return (
+        f"To {row.step} a whole tile, {TILE_PIXELS:,}² = {tile / 1e6:.1f} million pixels, takes"
+        f" {tile:,} / {row.speed:,.0f} / 3600 = {tile / row.speed / 3600:.2f} core hours and"
+        f" {tile:,} x {stored:.1f} B = {tile * stored / 1e9:.1f} GB; the peak memory is that of the table, for it"
+        " depends on the block alone."
+    )
 
 
 def say(text: str) -> None:
