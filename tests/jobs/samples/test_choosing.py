@@ -7,6 +7,7 @@ from landcover_jobs.grid.folds import fold_of
 from landcover_jobs.grid.frame import Frame, Tile
 from landcover_jobs.grid.tiles import read_tiles
 from landcover_jobs.job import StepError
+from landcover_jobs.samples import choosing
 from landcover_jobs.samples.choosing import Chooser
 from landcover_jobs.samples.ground import blocks_of, owned
 from landcover_jobs.samples.old_map import open_old_map
@@ -171,6 +172,19 @@ def test_an_old_map_of_elsewhere_is_refused(ground, truth, write_raster):
     write_raster(ground.folder.root / "old.tif", truth.astype(np.uint8), elsewhere)
     with pytest.raises(StepError, match=r"old\.tif covers none of the 2 tiles"):
         choose(ground)
+
+
+def test_of_a_large_map_only_some_blocks_are_read(ground, monkeypatch, capsys):
+    """Enough of each class from so many blocks at least; which ones is random and the same each time."""
+    monkeypatch.setattr(choosing, "LEAST_BLOCKS_DRAWN", 2)
+    monkeypatch.setattr(choosing, "LEAST_BLOCKS_LEARNT", 1)
+    ground.samples(selection="reliable", total=30, erosion_pixels=0)
+    found = choose(ground).training_set
+    assert "samples are drawn from " in capsys.readouterr().out
+    row, column = pixel_of(ground, found)
+    assert len(set(zip(row // 16, column // 16, strict=True))) < 10
+    assert set(found.labels.tolist()) == {0, 1, 2}
+    assert (choose(ground).training_set.x == found.x).all()
 
 
 def test_all_has_one_trial(ground):

@@ -18,7 +18,7 @@ from landcover_jobs.preparation.store import open_store, read_block
 from landcover_jobs.samples.given import NO_FOLD, Points
 from landcover_jobs.samples.ground import Block, blocks_of, in_crs
 from landcover_jobs.samples.outcome import Outcome, classes_kept, dropped_classes
-from landcover_jobs.samples.pixels import Coordinates, Pixels, Whole, places, training_set_of
+from landcover_jobs.samples.pixels import Pixels, Whole, places, training_set_of
 
 NOWHERE = -1
 
@@ -102,8 +102,8 @@ def _cut(
         group = open_store(folder.composites(configuration.training_year, block.tile.name))
         series = read_block(group, block.window, configuration)
         frame = block.tile.frame
-        centre_x: Coordinates = frame.left + (column + 0.5) * frame.resolution
-        centre_y: Coordinates = frame.top - (row + 0.5) * frame.resolution
+        centre_x = np.asarray(frame.left + (column + 0.5) * frame.resolution, dtype=np.float64)
+        centre_y = np.asarray(frame.top - (row + 0.5) * frame.resolution, dtype=np.float64)
         x, y = in_crs(centre_x, centre_y, frame.crs, mosaic.crs)
         computed = fold_of(x, y, block_size=configuration.validation.block_size, folds=configuration.validation.folds)
         folds = np.where(points.folds[chosen] == NO_FOLD, computed, points.folds[chosen])

@@ -2,12 +2,13 @@
 
 The labels of all blocks are read first: areas give each class its share of a draw, values that the legend lacks come to
 light, and it turns out which blocks have which class. Then, for reliable samples, what is normal for each class is
-learnt from a bounded number of its pixels. At last all composites are read once, and pixels are drawn.
+learnt from a bounded number of its pixels. At last composites are read, and pixels are drawn: all composites of a small
+map, those of blocks chosen at random of a large one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +29,11 @@ from landcover_jobs.samples.reliable import Clusters, judged_features, without_s
 from landcover_jobs.samples.stratified import Draw, allocation, priorities
 
 LEARNT_FROM = 5_000  # pixels of a class: k-means of four clusters changes little with more
-LEARNING_DRAW = -1  # trials are draws 0, 1, …
+LEARNING_DRAW, BLOCKS_DRAW = -1, -2  # trials are draws 0, 1, …
+# However large a map is, not more than this is read: of each class so many times the pixels that are drawn, out of so
+# many blocks at least; the pixels that clusters are learnt from come from fewer.
+CANDIDATES = 10
+LEAST_BLOCKS_DRAWN, LEAST_BLOCKS_LEARNT = 200, 50
 MOST_OF_ALL = 5_000_000
 OF_WHAT = {"reliable": "reliable pixels", "stratified": "pixels to draw from", "all": "labelled pixels"}
 
@@ -134,7 +139,9 @@ class Chooser:
         """Learn what is normal for each class, from as few blocks as have enough of it."""
         settings = self.configuration.samples
         draws = {index: Draw(LEARNT_FROM) for index, kept in enumerate(enough) if kept}
-        for block in _blocks_to_learn_from(survey, list(draws), settings.seed):
+        # Twice as many, for some pixels are never seen.
+        enough_of_each = dict.fromkeys(draws, 2 * LEARNT_FROM)
+        for block in _some_blocks(survey, enough_of_each, LEAST_BLOCKS_LEARNT, settings.seed):
             series, labels = self._series(block), self._labels(block).ravel()
             for index, draw in draws.items():
                 chosen = series.seen & (labels == index)
@@ -154,7 +161,7 @@ class Chooser:
         settings = self.configuration.samples
         draws = [[Draw(most) for most in wanted] for _ in range(settings.trials)]
         available = np.zeros(len(wanted), dtype=np.int64)
-        for block in survey.candidates:
+        for block in self._blocks_to_draw_from(survey, wanted):
             series, labels = self._series(block), self._labels(block).ravel()
             seen = series.seen
             for index in np.unique(labels[labels >= 0]).tolist():
@@ -165,6 +172,16 @@ class Chooser:
                 for trial, draw in enumerate(draws):
                     self._offer(draw[index], trial, block, series, chosen=chosen, index=index)
         return draws, available
+
+    def _blocks_to_draw_from(self, survey: Survey, wanted: Sequence[int]) -> list[Block]:
+        settings = self.configuration.samples
+        if settings.selection == "all":
+            return list(survey.candidates)
+        enough = {index: CANDIDATES * most for index, most in enumerate(wanted) if most}
+        found = _some_blocks(survey, enough, LEAST_BLOCKS_DRAWN, settings.seed)
+        if len(found) < len(survey.candidates):
+            say(f"samples are drawn from {len(found)} blocks, chosen at random out of {len(survey.candidates)}")
+        return found
 
     def _reliable(
         self, block: Block, series: Series, chosen: npt.NDArray[np.bool_], clusters: Clusters | None
@@ -199,17 +216,27 @@ def _counted(classes: Classes, count: int) -> Counts:
     return np.bincount(classes[classes >= 0], minlength=count).astype(np.int64)
 
 
-def _blocks_to_learn_from(survey: Survey, classes: Sequence[int], seed: int) -> list[Block]:
-    """Return blocks, chosen at random, that have enough of each class together, or all there are."""
+def _some_blocks(survey: Survey, enough: Mapping[int, int], least: int, seed: int) -> list[Block]:
+    """Return blocks, chosen at random, that together have enough of each class: at least `least`, or all there are.
+
+    Args:
+        survey: the blocks and their pixels of each class.
+        enough: class index -> how many of its pixels.
+        least: how many blocks a class comes from at least, so that it is known from many places.
+        seed: of the choice; a block keeps its rank when others come or go.
+    """
     blocks = list(survey.candidates)
-    order = np.random.default_rng(seed).permutation(len(blocks)).tolist()
-    counts = np.stack([survey.candidates[blocks[number]] for number in order])
+    counts = np.stack([survey.candidates[block] for block in blocks])
+    middles = np.array([(block.frame.bounds[0], block.frame.bounds[3]) for block in blocks])
+    resolution = blocks[0].frame.resolution
+    ranks = priorities(middles[:, 0], middles[:, 1], resolution=resolution, seed=seed, draw=BLOCKS_DRAW)
+    order = np.argsort(ranks, kind="stable")
     chosen = np.zeros(len(blocks), dtype=bool)
-    for index in classes:
-        # Twice as many, for some pixels are never seen.
-        before = np.concatenate([[0], np.cumsum(counts[:-1, index])])
-        chosen |= (counts[:, index] > 0) & (before < 2 * LEARNT_FROM)
-    return [blocks[number] for number in sorted(np.array(order)[chosen].tolist())]
+    for index, pixels in enough.items():
+        having = order[counts[order, index] > 0]
+        before = np.cumsum(counts[having, index]) - counts[having, index]
+        chosen[having[(before < pixels) | (np.arange(len(having)) < least)]] = True
+    return [block for block, taken in zip(blocks, chosen.tolist(), strict=True) if taken]
 
 
 def _uncovered(survey: Survey, old_map: str) -> tuple[str, ...]:
