@@ -135,6 +135,13 @@ def missing(wanted: Iterable[Wanted], *, verify: bool = False) -> list[Wanted]:
     return lacking
 
 
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove what killed processes left half-written (hidden files); parts of downloads stay, to be continued."""
+    for folder in folders:
+        for path in folder.glob(".*"):
+            path.unlink(missing_ok=True)
+
+
 def fetched_file(scenes: Path, scene: Scene, band: str) -> Path | None:
     """Return the file of a scene's band; None where the scene has nothing within the area.
 

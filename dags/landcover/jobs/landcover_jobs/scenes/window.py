@@ -28,7 +28,9 @@ from landcover_jobs.scenes.patience import GaveUp
 MARGIN_PIXELS = 4
 BLOCK_PIXELS = 256
 STRIP_ROWS = 1024
-NEVER_THERE = re.compile(r"HTTP response code: 40[0-7]|No such file|does not exist", re.IGNORECASE)
+NEVER_THERE = re.compile(r"HTTP response code: 40[0-7]|No such file")
+# GDAL repeats an address with its signature, which is nothing for a log.
+QUERY = re.compile(r"\?[^\s'\"]+")
 
 
 def fetch_window(wanted: Wanted, line: Line) -> tuple[int, str] | None:
@@ -45,7 +47,7 @@ def fetch_window(wanted: Wanted, line: Line) -> tuple[int, str] | None:
             with rasterio.Env(**_options(line)):
                 return _copied(_readable(line.sign(wanted.address)), wanted.target, wanted.window, line)
         except (RasterioError, OSError) as error:
-            reason = str(error.__cause__ or error)
+            reason = QUERY.sub("?...", str(error.__cause__ or error))
             signed_out = "response code: 403" in reason and line.signs
             if isinstance(error, FileExistsError | PermissionError) or (NEVER_THERE.search(reason) and not signed_out):
                 raise StepError(f"{wanted.what}: GDAL cannot open it: {reason}") from error

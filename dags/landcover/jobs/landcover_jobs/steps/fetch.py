@@ -16,7 +16,7 @@ from landcover_jobs.grid.tiles import read_tiles
 from landcover_jobs.invocation import Invocation, invoked
 from landcover_jobs.job import StepError, run, say
 from landcover_jobs.scenes.area import window_of
-from landcover_jobs.scenes.fetched import Wanted, wanted_of
+from landcover_jobs.scenes.fetched import Wanted, sweep, wanted_of
 from landcover_jobs.scenes.fetching import MOST_BROKEN, Outcome, fetch_all, signing_of, transfer_of
 from landcover_jobs.scenes.inventory import Scene, inventory_key, read_inventory, write_inventory
 from landcover_jobs.scenes.old_map import wanted_old_map
@@ -37,6 +37,7 @@ def main() -> dict[str, Any]:
     old_map = wanted_old_map(given, window)
     say(f"{len(scenes)} scenes of {', '.join(map(str, years))}: {len(wanted)} files")
     with alone(folder):
+        sweep({each.folder for each in wanted})
         outcome = _fetched(given, [*wanted, *([old_map] if old_map else [])], len(scenes))
         if outcome.broken:
             _without_broken(given, inventories, outcome)
