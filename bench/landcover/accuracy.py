@@ -196,7 +196,9 @@ def year_by_year(pool: Pool, split: Split, seeds: Sequence[int]) -> list[str]:
             answers = pool.answers(f"{data.name}: {year}, {kind}", tasks)
             right = [answers[task].argmax(axis=1) == labels for task in tasks]
             cells = [
-                f"{spread([float(each[part].mean()) for each in right]) if part.any() else '-'} ({int(part.sum())} pixels)"
+                f"{spread([float(each[part].mean()) for each in right])} ({int(part.sum())} pixels)"
+                if part.any()
+                else "-"
                 for part in (np.ones_like(known), known, elsewhere)
             ]
             counts = [f"{year}-{year + 1}", f"{int(learnt.sum())} pixels", str(len(labels)), kind]
@@ -234,8 +236,8 @@ def in_words(candidate: Candidate) -> str:
     found = candidate.settings
     return (
         f"width {found.width}, {found.layers} layers, dropout {found.dropout:.2g}, rate {found.learning_rate:.2g}, "
-        f"decay {found.weight_decay:.2g}, period dropout {found.period_dropout:.2g}, {candidate.epochs} epochs of batches of"
-        f" {candidate.batch}"
+        f"decay {found.weight_decay:.2g}, period dropout {found.period_dropout:.2g}, {candidate.epochs} epochs of "
+        f"batches of {candidate.batch}"
     )
 
 
@@ -248,8 +250,8 @@ def heading(given: argparse.Namespace) -> str:
         "## Accuracy of land cover on other data\n\n"
         f"`{command}`, {given.processes} processes of one thread on {os.cpu_count()} cores, Python"
         f" {platform.python_version()}, PyTorch {torch.__version__}, scikit-learn {sklearn.__version__},"
-        f" {minutes:.0f} min, {now}. Five folds that share no block; mean ± standard deviation over {given.seeds} seeds, of the"
-        " predictions of all folds together, each by a model that never saw the fold."
+        f" {minutes:.0f} min, {now}. Five folds that share no block; mean ± standard deviation over {given.seeds}"
+        " seeds, of the predictions of all folds together, each by a model that never saw the fold."
     )
 
 
