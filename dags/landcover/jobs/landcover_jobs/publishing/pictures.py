@@ -122,8 +122,8 @@ def scale_bar(metres_of_width: float, share: float = 0.25) -> tuple[float, str]:
 
 
 def _metres_of_width(file: rasterio.DatasetReader) -> float:
-    units = abs(file.transform.a) * file.width
+    units = abs(float(file.transform.a)) * int(file.width)
     if file.crs is None or not file.crs.is_geographic:
-        return units * (file.crs.linear_units_factor[1] if file.crs is not None and file.crs.is_projected else 1.0)
+        return units * float(file.crs.linear_units_factor[1] if file.crs is not None and file.crs.is_projected else 1)
     latitude = math.radians((file.bounds.top + file.bounds.bottom) / 2)
     return units * METRES_OF_DEGREE * max(math.cos(latitude), 0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from datetime import UTC, datetime
@@ -79,8 +80,7 @@ def lock_file() -> Path | None:
 
 def installed_packages() -> dict[str, str]:
     """Return every package of the jobs' environment and its version."""
-    found = {each.metadata["Name"].lower(): each.version for each in metadata.distributions() if each.metadata["Name"]}
-    return dict(sorted(found.items()))
+    return dict(_installed())
 
 
 def software() -> dict[str, str]:
@@ -114,3 +114,9 @@ def _described_at(source: Source, scene: str) -> str | None:
     if not isinstance(source, StacSource) or not source.url.startswith("http") or source.url.endswith(".json"):
         return None
     return f"{source.url.rstrip('/')}/collections/{quote(source.collection)}/items/{quote(scene)}"
+
+
+@functools.cache
+def _installed() -> tuple[tuple[str, str], ...]:
+    described = [each.metadata for each in metadata.distributions()]
+    return tuple(sorted((str(each["Name"]).lower(), str(each["Version"])) for each in described if each["Name"]))

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 
 from landcover_jobs.configuration.legend import LandCoverClass
 from landcover_jobs.publishing.pictures import UNCHANGED, Colours, scale_bar
@@ -62,7 +61,7 @@ def draw_quicklook(sheet: Sheet, caption: Caption, target: Path) -> None:
     shrink = min(1.0, TALLEST / tall)
     drawn_width, drawn_height = panel * shrink, max(tall * shrink, LOWEST)
     legend = _legend_entries(sheet)
-    columns = _columns([entry.get_label() for entry in legend])
+    columns = _columns([label for _, label in legend])
     rows = -(-len(legend) // columns)
     whole = TOP + drawn_height + UNDER + rows * ROW + FOOT
     with mpl.rc_context({"font.family": "DejaVu Sans", "text.color": INK, "text.parse_math": False}):
@@ -81,15 +80,13 @@ def draw_quicklook(sheet: Sheet, caption: Caption, target: Path) -> None:
         figure.savefig(target)
 
 
-def _legend_entries(sheet: Sheet) -> list[Patch]:
-    style = {"edgecolor": "#00000055", "linewidth": 0.5}
-    entries = [
-        Patch(facecolor=each.colour, label=_one_line(each.name, LONGEST_LABEL), **style) for each in sheet.classes
-    ]
+def _legend_entries(sheet: Sheet) -> list[tuple[str, str]]:
+    """Return colours and labels."""
+    entries = [(each.colour, _one_line(each.name, LONGEST_LABEL)) for each in sheet.classes]
     if sheet.ramp is None:
-        entries.append(Patch(facecolor=np.array(UNCHANGED) / 255, label="Not changed", **style))
+        entries.append((f"#{bytes(UNCHANGED).hex()}", "Not changed"))
     if sheet.shows_nothing:
-        entries.append(Patch(facecolor="white", label="No clear observation", **style))
+        entries.append(("#ffffff", "No clear observation"))
     return entries
 
 
@@ -133,20 +130,16 @@ def _draw_right_note(figure: Figure, sheet: Sheet, note: str, place: tuple[float
     _write(figure, left + 0.46 + panel * 0.4 + 0.1, top + 0.045, f"{high:g} %   {note}", size=9)
 
 
-def _draw_legend(figure: Figure, entries: Sequence[Patch], columns: int, top: float) -> None:
+def _draw_legend(figure: Figure, entries: Sequence[tuple[str, str]], columns: int, top: float) -> None:
     whole = WIDTH - 2 * MARGIN
     step = (whole + GAP) / 2 if columns == 2 else whole / columns  # noqa: PLR2004 - below the two panels
     rows = -(-len(entries) // columns)
-    for number, entry in enumerate(entries):
+    for number, (colour, label) in enumerate(entries):
         column, row = divmod(number, rows)
         left, middle = MARGIN + column * step, top + 0.16 + row * ROW
         box = _box(figure, (left, middle - 0.075, 0.24, 0.15))
-        figure.add_artist(
-            Rectangle(
-                box[:2], *box[2:], facecolor=entry.get_facecolor(), edgecolor=entry.get_edgecolor(), linewidth=0.5
-            )
-        )
-        _write(figure, left + 0.33, middle + 0.045, str(entry.get_label()), size=9.5)
+        figure.add_artist(Rectangle(box[:2], *box[2:], facecolor=colour, edgecolor="#00000055", linewidth=0.5))
+        _write(figure, left + 0.33, middle + 0.045, label, size=9.5)
 
 
 def _write(figure: Figure, left: float, baseline: float, text: str, *, size: float, **style: Any) -> None:

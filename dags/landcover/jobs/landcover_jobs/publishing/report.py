@@ -67,7 +67,7 @@ def report_page(product: Product, version: Version, folder: Path, provenance: Ma
         attribution=configuration.product.attribution,
         lineage=product.lineage,
         classes=configuration.classes,
-        unchanged=mpl.colors.to_hex([part / 255 for part in pictures.UNCHANGED]),
+        unchanged=f"#{bytes(pictures.UNCHANGED).hex()}",
         shows_nothing=shows_nothing,
         shows_change=product.has_change,
         pictures=shown,

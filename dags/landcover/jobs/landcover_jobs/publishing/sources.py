@@ -18,7 +18,7 @@ NEEDED = (CLASSES_FILE, CONFIDENCE_FILE, OBSERVATIONS_FILE)
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 OF_RECORDS = ("key", "outputs", "mosaic")  # from what it was made, which may differ where the content does not
 # What bears neither on the pixels nor on the texts of a version.
-BESIDE_THE_MAP = {
+BESIDE_THE_MAP: Any = {
     "schedule": True, "resources": True, "years": True, "product": {"keep_versions"}, "source": {"transfer"},
     "tuning": {"workers"},
 }  # fmt: skip
