@@ -118,7 +118,7 @@ def composites_of(
     series, known = medians.reshape(len(periods), len(bands), -1), observations.reshape(len(periods), -1) > 0
     fill_gaps(series, known)
     whole = np.empty(medians.shape, dtype=np.uint16)
-    seen = known.any(axis=0).reshape(frame.shape)
+    seen = np.asarray(known.any(axis=0)).reshape(frame.shape)
     for number in range(len(periods)):
         whole[number] = stored(medians[number], seen)
     return Composites(whole, observations)

@@ -171,7 +171,7 @@ class _Middle:
             np.minimum(rows[first], rows[second], out=spare)
             np.maximum(rows[first], rows[second], out=rows[second])
             rows[first], spare = spare, rows[first]
-        middle = rows[self.centre].astype(np.float32)
+        middle: Floats = rows[self.centre].astype(np.float32)
         other = rows[self.other].astype(np.float32)
         other -= middle
         other *= self.share

@@ -21,7 +21,7 @@ from landcover_jobs.job import say
 from landcover_jobs.preparation.block import Reader, Summary, by_period, composites_of, summary_of
 from landcover_jobs.preparation.journal import Journal
 from landcover_jobs.preparation.progress import Progress
-from landcover_jobs.preparation.store import create_store
+from landcover_jobs.preparation.store import array_of, create_store
 from landcover_jobs.scenes.inventory import Scene
 
 
@@ -99,8 +99,8 @@ class _BlockWriter:
         frame = self.work.frame.part(window)
         composites = composites_of(self.read, periods, frame, self.configuration)
         rows, columns = window.slices
-        self.group["bands"][:, :, rows, columns] = composites.bands
-        self.group["observations"][:, rows, columns] = composites.observations
+        array_of(self.group, "bands")[:, :, rows, columns] = composites.bands
+        array_of(self.group, "observations")[:, rows, columns] = composites.observations
         edge = self.configuration.composites.block_pixels
         self._flush((window.row // edge, window.column // edge))
         self.journal.add(number, summary_of(composites, self.configuration))
@@ -108,8 +108,8 @@ class _BlockWriter:
     def _flush(self, chunk: tuple[int, int]) -> None:
         """Put a block's chunks on disk before the journal says so; those of nothing but the fill value have no file."""
         for name, leading in (("bands", (0, 0)), ("observations", (0,))):
-            array = self.group[name]
-            file = self.path / name / array.metadata.encode_chunk_key((*leading, *chunk))
+            metadata = array_of(self.group, name).metadata
+            file = self.path / name / metadata.encode_chunk_key((*leading, *chunk))
             if file.is_file():
                 _fsync(file)
 
