@@ -250,3 +250,17 @@ def test_scenes_without_a_box_or_a_date_of_their_own(tmp_path, cube, frame):
     scene = search(str(catalogue), frame)[0]
     assert scene.bbox == pytest.approx(footprint(frame))
     assert scene.date[:10] == begin[:10]
+
+
+def test_items_may_lie_in_catalogues_of_their_own(tmp_path, cube, frame):
+    """A collection with a catalogue for each year and month, as large static catalogues are laid out."""
+    catalogue = pystac.Catalog.from_file(build_catalogue(cube, tmp_path / "flat"))
+    catalogue.make_all_asset_hrefs_absolute()
+    catalogue.get_child(COLLECTION).generate_subcatalogs("${year}/${month}")
+    catalogue.normalize_and_save(str(tmp_path / "deep"), pystac.CatalogType.SELF_CONTAINED)
+    assert len(list((tmp_path / "deep" / COLLECTION / "2018").iterdir())) > 1
+    with serving(tmp_path / "deep") as url:
+        assert sorted(scene.id for scene in search(f"{url}/catalog.json", frame)) == names_of(cube, 2018)
+    scenes = search(str(tmp_path / "deep"), frame)
+    assert sorted(scene.id for scene in scenes) == names_of(cube, 2018)
+    assert all(Path(address).is_file() for scene in scenes for address in scene.assets.values())

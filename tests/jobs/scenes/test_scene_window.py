@@ -107,3 +107,22 @@ def test_a_file_that_is_no_raster_is_given_up(server, tmp_path):
     (server.folder / "B8.tif").write_text("no raster at all")
     outcome = fetch_all([wanted_of(server, tmp_path, name="B8")], PATIENT)
     assert "scene S2_A, B8" in outcome.broken["S2_A"]
+
+
+def test_a_bucket_is_read_through_s3(server, tmp_path, pixels, monkeypatch):
+    """GDAL's /vsis3 and the variables of the environment; this server answers as a bucket without login does."""
+    for name, value in {
+        "AWS_S3_ENDPOINT": server.url.removeprefix("http://"),
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_NO_SIGN_REQUEST": "YES",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = server.folder / "eodata"
+    bucket.mkdir()
+    (server.folder / "B4.tif").rename(bucket / "B4.tif")
+    wanted = Wanted("S2_A", "B4", "s3://eodata/B4.tif", "", tmp_path / "scenes", footprint(PART))
+    assert fetch_all([wanted], PATIENT).broken == {}
+    with rasterio.open(wanted.target) as raster:
+        own = Frame(LARGE.crs, raster.transform.c, raster.transform.f, raster.transform.a, *raster.shape)
+        np.testing.assert_array_equal(raster.read(1), pixels[LARGE.window_of(own).slices])
