@@ -88,17 +88,27 @@ def test_after_an_error_only_the_missing_blocks_are_done(make_map, work, tmp_pat
     assert summary.as_dict() == undisturbed.as_dict()
 
 
-def test_a_torn_line_of_the_journal_is_a_block_that_is_done_again(make_map, work, tmp_path):
-    """As a kill in the middle of a write leaves it."""
+@pytest.mark.parametrize(
+    ("tear", "left"),
+    [
+        (lambda lines: [*lines[:4], lines[4][:-100]], 4),
+        (lambda lines: [*lines[:4], lines[4][:-1]], 4),
+        (lambda lines: [*lines[:2], b"\x00" * 50 + b"\n", *lines[3:]], 2),
+    ],
+    ids=["half a line", "a line without its end", "zeros in the middle"],
+)
+def test_a_torn_line_of_the_journal_is_a_block_that_is_done_again(make_map, work, tmp_path, tear, left):
+    """As a kill in the middle of a write, or a node that went down, leaves it."""
     task, cube = work
     path = tmp_path / "tile.zarr"
     with pytest.raises(StepError):
         prepare_tile(path, task, make_map(), Interrupted(cube, blocks=5))
     (journal,) = tmp_path.glob(".tile.*.work/blocks.jsonl")
-    journal.write_bytes(journal.read_bytes()[:-100])
+    journal.write_bytes(b"".join(tear(journal.read_bytes().splitlines(keepends=True))))
     repaired = Interrupted(cube, blocks=99)
-    prepare_tile(path, task, make_map(), repaired)
-    assert len(repaired.read) == 12 - 4
+    summary = prepare_tile(path, task, make_map(), repaired)
+    assert len(repaired.read) == 12 - left
+    assert summary.as_dict() == prepare_tile(tmp_path / "undisturbed.zarr", task, make_map(), cube).as_dict()
 
 
 def test_a_job_that_was_killed_after_the_tile_was_in_place_reads_nothing_again(make_map, work, tmp_path):

@@ -15,7 +15,8 @@ from landcover_jobs.preparation.block import Summary
 class Journal:
     """Finished blocks, by their number in the order of `Frame.blocks`, and what was noted of each.
 
-    A line is written once its block is on disk. The last line may be torn by a kill; its block is done again.
+    A line is written once its block is on disk. What follows a line that is torn, by a kill or a node that went down,
+    counts for nothing: those blocks are done again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,17 +27,25 @@ class Journal:
 
     def __enter__(self) -> Self:
         """Read what an earlier job finished, and open the file for more."""
-        whole = 0
         if self.path.is_file():
-            for line in self.path.read_bytes().splitlines(keepends=True):
-                if not line.endswith(b"\n"):
-                    break
-                noted = json.loads(line)
-                self.finished[int(noted["block"])] = Summary.from_dict(noted["summary"])
-                whole += len(line)
-            os.truncate(self.path, whole)
+            os.truncate(self.path, self._read())
         self._file = self.path.open("a", encoding="utf-8")
         return self
+
+    def _read(self) -> int:
+        """Take in the blocks of all whole lines and return how many bytes these are."""
+        whole = 0
+        for line in self.path.read_bytes().splitlines(keepends=True):
+            try:
+                noted = json.loads(line)
+                summary = Summary.from_dict(noted["summary"])
+            except (ValueError, KeyError, TypeError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            self.finished[int(noted["block"])] = summary
+            whole += len(line)
+        return whole
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
