@@ -39,12 +39,13 @@ class PlainEncoderLayer(nn.Module):
             tokens = tokens + self._attended(self.first_norm(tokens), bias)
             return tokens + self._fed(self.second_norm(tokens))
         tokens = self.first_norm(tokens + self._attended(tokens, bias))
-        return self.second_norm(tokens + self._fed(tokens))
+        after: torch.Tensor = self.second_norm(tokens + self._fed(tokens))
+        return after
 
     def _attended(self, tokens: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         periods = tokens.shape[1]
         joint = functional.linear(self._flat(tokens), self.into, self.into_bias).reshape(-1, periods, 3 * self.width)
-        query, key, value = joint.split(self.width, dim=-1)
+        query, key, value = torch.split(joint, self.width, dim=-1)
         mixed, *_ = torch.onnx.ops.attention(
             query, key, value, bias, q_num_heads=self.heads, kv_num_heads=self.heads, scale=1.0
         )

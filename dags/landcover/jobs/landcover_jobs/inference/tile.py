@@ -132,7 +132,8 @@ def _profile(frame: Frame, bands: int) -> dict[str, Any]:
 
 
 def _check(group: zarr.Group, store: Path, tile: Tile, configuration: MapConfiguration) -> None:
-    stored = Frame(**dict(group.attrs["frame"])), list(group.attrs["bands"])
+    noted: dict[str, Any] = dict(group.attrs)
+    stored = Frame(**noted["frame"]), list(noted["bands"])
     wanted = tile.frame, list(configuration.bands)
     for what, then, now in zip(("frame", "bands"), stored, wanted, strict=True):
         if then != now:

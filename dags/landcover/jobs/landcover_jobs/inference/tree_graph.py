@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 IR_VERSION = 9
-Trees = RandomForestClassifier | HistGradientBoostingClassifier
+Trees: TypeAlias = RandomForestClassifier | HistGradientBoostingClassifier
 NEVER = -1e30  # as a logit: no softmax gives it more than 0
 
 
@@ -60,7 +60,10 @@ def tree_graph(model: Trees, shape: tuple[int, int], columns: int) -> ModelProto
         helper.make_node("Add", ["sums", "base"], ["logits" if boosted else "probabilities"]),
         *([helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)] if boosted else []),
     ]
-    constants = {"flat_shape": np.array([-1, shape[0] * shape[1]], dtype=np.int64), "base": base.astype(np.float32)}
+    constants: dict[str, npt.NDArray[Any]] = {
+        "flat_shape": np.array([-1, shape[0] * shape[1]], dtype=np.int64),
+        "base": base.astype(np.float32),
+    }
     stored = [numpy_helper.from_array(values, name) for name, values in constants.items()]
     given = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["pixels", *shape])
     found = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["pixels", columns])
@@ -96,7 +99,7 @@ def _outputs(model: HistGradientBoostingClassifier) -> int:
     return len(model._predictors[0])  # noqa: SLF001 - there is no public one
 
 
-def _attributes(trees: list[_Tree]) -> dict[str, list[Any]]:
+def _attributes(trees: list[_Tree]) -> dict[str, Any]:
     """Lay all trees' nodes, and the weights of their leaves, one behind the other."""
     leaf = np.concatenate([tree.leaf for tree in trees])
     sizes = [len(tree.leaf) for tree in trees]
