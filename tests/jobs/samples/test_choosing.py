@@ -91,6 +91,14 @@ def test_the_same_inputs_give_the_same_set_whatever_the_blocks(ground):
     )
 
 
+def test_a_class_that_has_fewer_pixels_than_wanted_gives_all_and_it_is_said(ground, truth):
+    """The lake has 400 pixels; a draw of nearly all pixels wants half as many again."""
+    ground.samples(total=3600, rare_share=0.17)
+    outcome = choose(ground)
+    assert outcome.notes == ("Water: 400 pixels could be chosen; a draw wants 612",)
+    assert (outcome.training_set.labels == 0).sum() == (truth == 0).sum() == 400
+
+
 def test_eroded_edges_give_no_samples_across_tiles(ground, truth):
     """The forest's edge at column 44 lies in both tiles; nothing within three pixels of any edge is taken."""
     ground.samples(erosion_pixels=3, total=5000)

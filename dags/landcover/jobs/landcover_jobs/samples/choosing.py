@@ -86,6 +86,7 @@ class Chooser:
             Pixels.joined([each for index, draw in enumerate(trial) if kept[index] and (each := draw.result())])
             for trial in draws
         ]
+        notes += _short(found.tolist(), [most if keep else 0 for most, keep in zip(wanted, kept, strict=True)], names)
         return Outcome(training_set_of(trials, self.tiles[0].frame.resolution), dropped, notes)
 
     @property
@@ -237,6 +238,18 @@ def _some_blocks(survey: Survey, enough: Mapping[int, int], least: int, seed: in
         before = np.cumsum(counts[having, index]) - counts[having, index]
         chosen[having[(before < pixels) | (np.arange(len(having)) < least)]] = True
     return [block for block, taken in zip(blocks, chosen.tolist(), strict=True) if taken]
+
+
+def _short(found: Sequence[int], wanted: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Say which classes have fewer pixels than a draw wants of them."""
+    notes = tuple(
+        f"{name}: {count} pixels could be chosen; a draw wants {most}"
+        for name, count, most in zip(names, found, wanted, strict=True)
+        if count < most
+    )
+    for note in notes:
+        say(note)
+    return notes
 
 
 def _uncovered(survey: Survey, old_map: str) -> tuple[str, ...]:
