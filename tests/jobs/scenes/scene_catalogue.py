@@ -27,18 +27,18 @@ def real_cube() -> Path | None:
     return found[0] if found else None
 
 
-def invented_cube(edge: int = 50, dates: int = 12, year: int = 2018) -> xr.Dataset:
-    """Return images of noise, with the real ones' names, grid and kinds of values."""
+def invented_cube(edge: int = 50, dates: int = 12, years: tuple[int, ...] = (2018, 2019)) -> xr.Dataset:
+    """Return images of noise, `dates` a year, with the real ones' names, grid and kinds of values."""
     random = np.random.default_rng(2018)
-    times = np.datetime64(f"{year}-01-08") + np.arange(dates) * np.timedelta64(365 // dates, "D")
-    bands = {
-        band: (("time", "y", "x"), random.integers(1, 6000, (dates, edge, edge)).astype(np.float32)) for band in BANDS
-    }
-    mask = {MASK: (("time", "y", "x"), random.choice([3, 4, 5, 8], (dates, edge, edge)).astype(np.float32))}
+    days = np.arange(dates) * np.timedelta64(365 // dates, "D")
+    times = np.concatenate([np.datetime64(f"{year}-01-08") + days for year in years])
+    shape = (len(times), edge, edge)
+    bands = {band: (("time", "y", "x"), random.integers(1, 6000, shape).astype(np.float32)) for band in BANDS}
+    mask = {MASK: (("time", "y", "x"), random.choice([3, 4, 5, 8], shape).astype(np.float32))}
     coordinates = {
         "time": times.astype("datetime64[ns]"),
-        "y": 2_533_000.0 - 10 - 20 * np.arange(edge),
-        "x": 5_271_980.0 + 10 + 20 * np.arange(edge),
+        "y": 2_533_004.2149 - 10 - 20 * np.arange(edge),
+        "x": 5_271_982.5766 + 10 + 20 * np.arange(edge),
     }
     return xr.Dataset(bands | mask, coordinates)
 

@@ -1,58 +1,29 @@
 """The steps `search` and `fetch` as jobs run them, against a real server."""
 
-import contextlib
-import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-import xarray as xr
-import yaml
 from landcover_jobs.configuration.reading import parse_map
-from landcover_jobs.folder import MapFolder
 from landcover_jobs.grid.frame import Window
 from landcover_jobs.grid.tiles import read_tiles
-from landcover_jobs.job import run
-from landcover_jobs.records import file_sha256
 from landcover_jobs.scenes.cube import read_block
 from landcover_jobs.scenes.inventory import read_inventory
 from landcover_jobs.scenes.romania import frame_of
-from landcover_jobs.steps import fetch, search
-from scene_catalogue import (
-    BANDS,
-    COLLECTION,
-    MASK,
-    add_scene,
-    build_catalogue,
-    cube_of,
-    impatient,
-    map_content,
-    real_cube,
-)
+from scene_catalogue import BANDS, COLLECTION, MASK, add_scene, build_catalogue, impatient
+from scene_steps import FILES, Steps, few_dates, originals, stac_map
 from stac_api import stac_api
 from stac_server import Drop, Status, Truncated, WrongBytes, served
-
-JOBS = Path(__file__).parents[3] / "dags" / "landcover" / "jobs"
-FILES = len((*BANDS, MASK))
 
 
 @pytest.fixture(scope="module")
 def cube():
-    """Return images of a few dates of two years."""
-    whole = cube_of(real_cube())
-    picked = [*range(3), *range(-3, 0)]
-    time_of = whole["time"].dt.year.values
-    years = sorted(set(time_of[(time_of >= 2018) & (time_of <= 2019)]))
-    return xr.concat([whole.isel(time=time_of == year).isel(time=picked) for year in years], "time")
+    """Return images of a few dates."""
+    return few_dates()
 
 
 @pytest.fixture
@@ -63,81 +34,10 @@ def server(cube, tmp_path):
         yield server
 
 
-class Steps:
-    """A map, and its steps as processes."""
-
-    def __init__(self, folder: Path, content: dict, **env: str) -> None:
-        self.data, self.map, self.env = folder / "data", folder / "map.yaml", env
-        self.folder = MapFolder(self.data / content["name"])
-        self.write(content)
-
-    def write(self, content: dict) -> None:
-        """Change the map."""
-        self.content = content
-        self.map.write_text(yaml.safe_dump(content))
-
-    def start(self, step: str, *words: str, year: int = 2018) -> subprocess.Popen[str]:
-        """Begin a step as a process of its own, as a job does."""
-        command = [sys.executable, "-m", f"landcover_jobs.steps.{step}", "--data", str(self.data), "--year", str(year)]
-        outside = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "HEADNODE_"))}
-        env = outside | {"LANDCOVER_MAP": json.dumps(self.content)}
-        env |= {"HEADNODE_RESULT": str(self.data.parent / f"{step}.json")} | self.env
-        return subprocess.Popen(
-            [*command, *words], cwd=JOBS, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def run_alone(self, step: str, *words: str) -> dict:
-        """Run a step that succeeds as a process of its own, and return its result."""
-        process = self.start(step, *words)
-        self.said, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, self.said
-        return json.loads((self.data.parent / f"{step}.json").read_text())
-
-    def run(self, step: str, *words: str, year: int = 2018) -> dict:
-        """Run a step that succeeds, in this process, and return its result."""
-        self.said = self._within(step, "--data", str(self.data), "--map", str(self.map), "--year", str(year), *words)
-        result = next(line for line in reversed(self.said.splitlines()) if "] result {" in line)
-        return json.loads(result.partition("result ")[2])
-
-    def fail(self, step: str, *words: str, year: int = 2018) -> str:
-        """Run a step that fails, in this process, and return its last line."""
-        with pytest.raises(SystemExit) as caught:
-            self._within(step, "--data", str(self.data), "--map", str(self.map), "--year", str(year), *words)
-        assert caught.value.code == 1
-        return self.said.strip().splitlines()[-1]
-
-    def _within(self, step: str, *words: str) -> str:
-        said = io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-            patch.setattr(sys, "argv", [step, *words])
-            try:
-                run({"search": search.main, "fetch": fetch.main}[step])
-            finally:
-                self.said = said.getvalue()
-        return self.said
-
-    def hashes(self) -> dict[str, str]:
-        """Return the hash of each file of scenes."""
-        files = sorted(self.folder.scenes.rglob("*.tif"))
-        return {path.relative_to(self.folder.scenes).as_posix(): file_sha256(path) for path in files}
-
-
-def stac_map(server, cube, **source) -> dict:
-    """Return a map of the served catalogue."""
-    settings = {"kind": "stac", "url": f"{server.url}/catalog.json", "collection": COLLECTION}
-    return map_content(settings | {"transfer": impatient()} | source, frame_of(cube))
-
-
 @pytest.fixture
 def steps(server, cube, tmp_path):
     """Return the steps of a map of the served catalogue."""
     return Steps(tmp_path, stac_map(server, cube))
-
-
-def originals(server) -> dict[str, str]:
-    """Return the hash of each served file of 2018 and 2019."""
-    root = server.folder / COLLECTION
-    return {path.relative_to(root).as_posix(): file_sha256(path) for path in sorted(root.rglob("*.tif"))}
 
 
 def test_search_and_fetch_of_a_year(server, steps):
@@ -298,51 +198,6 @@ def test_what_is_wrong_is_said_in_a_sentence(steps):
     assert "http://127.0.0.1:1/catalog.json could not be searched" in steps.fail("search")
     steps.write(content | {"bands": {"B99": {}}})
     assert "no asset 'B99'" in steps.fail("search")
-
-
-@pytest.mark.parametrize("mode", ["whole", "window"])
-def test_scenes_of_the_planetary_computer_are_signed(server, cube, tmp_path, mode):
-    """Files of its storage need a token, which its package asks for; a refused one is asked for again."""
-    for item in server.folder.glob(f"{COLLECTION}/S2*/*.json"):
-        content = json.loads(item.read_text())
-        for asset in content["assets"].values():
-            address = f"{COLLECTION}/{item.parent.name}/{asset['href'].removeprefix('./')}"
-            asset["href"] = f"http://account.blob.core.windows.net/{address}"
-        item.write_text(json.dumps(content))
-    tokens = iter(range(1000))
-    refused = []
-
-    def token(_: bytes) -> bytes:
-        # A token that ends within a minute is not kept by the package.
-        expiry = datetime.now(UTC) + timedelta(seconds=50)
-        number = next(tokens)
-        return json.dumps(
-            {"msft:expiry": expiry.strftime("%Y-%m-%dT%H:%M:%SZ"), "token": f"se=1&sig=token{number}"}
-        ).encode()
-
-    def refuses(target: str) -> int | None:
-        if ".blob.core.windows.net/" not in target or ("sig=token" in target and not target.endswith("sig=token0")):
-            return None
-        refused.append(target)
-        return 403
-
-    server.answers[f"/api/sas/v1/token/account/{COLLECTION}"] = token
-    server.refuses = refuses
-    content = stac_map(server, cube, signing="planetary_computer", transfer=impatient(mode=mode))
-    # The storage's name is resolved by a proxy: this server.
-    proxy = {"http_proxy": server.url, "no_proxy": "127.0.0.1", "PC_SDK_SAS_URL": f"{server.url}/api/sas/v1/token"}
-    steps = Steps(tmp_path, content, **proxy)
-    steps.run_alone("search")
-    scene = read_inventory(steps.folder.inventory(2018))[0]
-    assert "sig=" not in scene.assets["B4"]
-    assert steps.run_alone("fetch")["fetched"] == 6 * FILES
-    assert refused
-    assert "403" in steps.said
-    assert "sig=" not in steps.said
-    if mode == "window":
-        return  # its files are other ones than the source's
-    year = {name: digest for name, digest in originals(server).items() if name.startswith("S2_2018")}
-    assert steps.hashes() == year
 
 
 def test_a_folder_of_the_cluster_and_a_catalogue_on_the_disk(server, steps):
