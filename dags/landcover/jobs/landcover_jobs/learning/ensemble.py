@@ -114,11 +114,8 @@ def judge_members(plan: Plan, workers: Workers) -> dict[str, Any]:
     scores: dict[str, Any] = {}
     shares: dict[str, float] = {}
     for kind in kinds:
-        said = unseen_scores(
-            plan.samples,
-            len(plan.configuration.classes),
-            lambda trial, fold, _rows, kind=kind: found[Member(kind, trial, fold).name][0],
-        )
+        of_members = {(each.trial, each.fold): found[each.name][0] for each in plan.members if each.kind == kind}
+        said = unseen_scores(plan.samples, len(plan.configuration.classes), of_members)
         scores[kind] = judged(plan.samples.labels, said, plan.configuration)
         of_kind = [found[member.name][1] for member in plan.members if member.kind == kind]
         shares[kind] = min(share for share in of_kind if share is not None)

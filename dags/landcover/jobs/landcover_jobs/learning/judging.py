@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,11 @@ from landcover_jobs.product.predictions import scores_of_members
 from landcover_jobs.samples.training_set import TrainingSet
 from landcover_jobs.validation.accuracy import confusion, scores_with_groups
 
-Rows = npt.NDArray[np.bool_]
-# (trial, fold, rows) -> probabilities (row, class) by the member of the draw that never saw the fold.
-Predict = Callable[[int, int, Rows], npt.NDArray[np.float32]]
+# (trial, fold) -> probabilities (pixel of the fold, class) by the member of the draw that never saw the fold.
+OfMembers = Mapping[tuple[int, int], npt.NDArray[np.float32]]
 
 
-def unseen_scores(samples: TrainingSet, classes: int, predict: Predict) -> npt.NDArray[np.float32]:
+def unseen_scores(samples: TrainingSet, classes: int, of_members: OfMembers) -> npt.NDArray[np.float32]:
     """Return scores (n, class): each pixel's by the members of all draws that never saw its fold, as the map has them.
 
     All pixels count, also those that only some of the draws have: what decides is their fold.
@@ -26,7 +25,7 @@ def unseen_scores(samples: TrainingSet, classes: int, predict: Predict) -> npt.N
     result = np.full((len(samples.labels), classes), np.nan, dtype=np.float32)
     for fold in np.unique(samples.folds).tolist():
         rows = samples.folds == fold
-        said = np.stack([predict(trial, fold, rows) for trial in range(len(samples.trials))])
+        said = np.stack([of_members[trial, fold] for trial in range(len(samples.trials))])
         result[rows] = scores_of_members(said)
     return result
 

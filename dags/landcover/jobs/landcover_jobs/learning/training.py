@@ -193,7 +193,7 @@ class _Training:
         )
         # By the weight of the whole batch: the mean over the processes is its loss, however it was shared out.
         loss = total * self.workers.count / self.weights[self.y[batch].to(device)].sum()
-        self.scaler.scale(loss).backward()
+        torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.model.parameters(), LONGEST_GRADIENT)
         self.scaler.step(self.optimiser)

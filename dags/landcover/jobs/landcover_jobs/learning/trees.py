@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import joblib
 import numpy as np
@@ -14,7 +15,7 @@ from landcover_jobs.configuration.learning import ModelKind
 from landcover_jobs.job import StepError, replacing
 
 TREE_KINDS = ("random_forest", "gradient_boosting")
-Trees = RandomForestClassifier | HistGradientBoostingClassifier
+Trees: TypeAlias = RandomForestClassifier | HistGradientBoostingClassifier
 
 
 def flattened(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -108,7 +108,7 @@ def reproducible() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True)
     # To fill what is not yet written shows mistakes of PyTorch's own, and takes a tenth of the time of a training.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # made when imported
 
 
 def threads() -> int:
