@@ -138,7 +138,7 @@ def test_the_figures_are_those_of_the_validation(maps, make_land):
     for row in scores["confusion_rows_map_columns_reference"]:
         assert re.search(r"\b" + r"\s+".join(str(count) for count in row) + r"\b", page.text)
     margin = validation["areas"]["overall_accuracy"]["half_width"]
-    assert f"± {100 * margin:.1f} points (95 %)" in page.text
+    assert f"± {100 * margin:.1f} points (95 %), independent points" in page.text
     assert "drawn at random" in page.text
 
 
@@ -147,6 +147,7 @@ def test_a_cross_validated_map_claims_no_interval_of_its_accuracy(maps, make_lan
     maps.published(2019, make_land(50), points=False)
     page, _ = page_of(maps, 2019)
     assert "points (95 %)" not in page.text
+    assert "cross-validated, 2018" in page.text
     assert "the intervals are a hint, no more" in page.text
     assert "how well they do in 2019 is measured only by points of that year" in page.text
 

@@ -68,12 +68,11 @@ def _draw(folder: Path, product: Product, version: Version) -> None:
     configuration, scores = product.configuration, product.scores
     classes = pictures.read_picture(folder / CLASSES_FILE)
     left = pictures.class_colours(classes.values, configuration.classes)
-    subtitle = (
-        f"Version {version}, {product.model['kind'].replace('_', ' ')}, overall accuracy {percent(scores.overall)}"
-    )
+    kind = product.model["kind"].replace("_", " ")
+    figures = f"overall accuracy {percent(scores.overall)}, macro F1 {percent(scores.macro_f1)} ({scores.basis})"
     caption = Caption(
         title=f"{configuration.title}, {product.year}",
-        subtitle=f"{subtitle}, macro F1 {percent(scores.macro_f1)}",
+        subtitle=f"Version {version}, {kind}, {figures}",
         attribution=f"{configuration.product.attribution} · {configuration.product.licence}".strip(" ·"),
         left=f"Land cover {product.year}",
         right=f"Changed since {product.previous['year']}, in the new class" if product.previous else "Confidence",

@@ -31,7 +31,7 @@ from landcover_jobs.publishing.item import (
     related,
     spdx_licence,
 )  # fmt: skip
-from landcover_jobs.publishing.versions import Version, current_version, remove, sweep, versions_in, years_in
+from landcover_jobs.publishing.versions import Version, current_version, remove, versions_in, years_in
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,6 @@ def settle(published: Path, configuration: MapConfiguration) -> None:
     Raises:
         StepError: an item cannot be read.
     """
-    for year in years_in(published):
-        sweep(published / str(year))
     found = all_published(published)
     doomed = superfluous(found, published, configuration.product.keep_versions)
     kept = [each for each in found if each not in doomed]

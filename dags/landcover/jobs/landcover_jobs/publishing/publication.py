@@ -43,7 +43,6 @@ def publish(product: Product, data: MapFolder) -> Outcome:
     """
     home, published = data.versions(product.year), data.published
     with publishing_alone(published):
-        home.mkdir(parents=True, exist_ok=True)
         sweep(home)
         key, turns = product.content_key(), turns_of(published, product.year)
         existing = next((each for each in versions_in(home) if each.key == key), None)
@@ -71,6 +70,7 @@ def roll_back(configuration: MapConfiguration, data: MapFolder, year: int, wante
     """
     home, published = data.versions(year), data.published
     with publishing_alone(published):
+        sweep(home)
         before, turns = current_version(home), turns_of(published, year)
         version = _wanted(home, wanted, turns, year)
         if version == before and turns and turns[-1].version == str(version):

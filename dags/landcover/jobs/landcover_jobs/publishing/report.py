@@ -130,10 +130,10 @@ def _shown(
 
 def _headline(product: Product, provenance: Mapping[str, Any]) -> list[dict[str, str]]:
     scores, scenes = product.scores, provenance["scenes"][str(product.year)]
-    margin = f"± {points(scores.overall_margin)} points (95 %)" if scores.overall_margin is not None else ""
+    margin = f"± {points(scores.overall_margin)} points (95 %), " if scores.overall_margin is not None else ""
     figures = [
-        ("Overall accuracy", percent(scores.overall), margin),
-        ("Macro F1", percent(scores.macro_f1), "mean over the classes"),
+        ("Overall accuracy", percent(scores.overall), margin + scores.basis),
+        ("Macro F1", percent(scores.macro_f1), "mean of the classes' F1"),
         ("Mapped area", f"{hectares(sum(product.hectares.values()))} ha", _pixel(product)),
         ("Input scenes", count(len(scenes)), _between(scenes)),
         ("Classifier", product.model["kind"].replace("_", " "), ""),

@@ -28,6 +28,7 @@ class Scores:
     """The figures by which a map is judged, on its classes; those on groups of classes where it has such."""
 
     by: str  # points, or cross_validation
+    training_year: int
     names: tuple[str, ...]
     matrix: tuple[tuple[int, ...], ...]  # rows: what the map says
     overall: float | None
@@ -55,6 +56,7 @@ class Scores:
         about_areas = [note for note in validation["notes"] if note.startswith(ABOUT_AREAS)]
         return cls(
             by=by,
+            training_year=int(validation["training_year"]),
             names=tuple(names),
             matrix=tuple(tuple(row) for row in classes["confusion_rows_map_columns_reference"]),
             overall=classes["overall_accuracy"],
@@ -95,6 +97,11 @@ class Scores:
                 f" With the classes in groups, as the threshold has them: overall accuracy {overall}, macro F1 {f1}."
             )
         return f"{text} Threshold for publishing: {self.threshold}."
+
+    @property
+    def basis(self) -> str:
+        """On what, in a few words, for readers who take no more than a figure."""
+        return "independent points" if self.by == "points" else f"cross-validated, {self.training_year}"
 
     @property
     def unit(self) -> str:

@@ -85,7 +85,7 @@ def turn(home: Path, version: Version) -> None:
 
 def sweep(home: Path) -> None:
     """Remove what a killed publication has left; only for who holds the lock."""
-    for entry in home.iterdir():
+    for entry in home.iterdir() if home.is_dir() else ():
         if entry.name.startswith((UNFINISHED, TURNING)):
             shutil.rmtree(entry)
 
