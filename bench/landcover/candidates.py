@@ -13,16 +13,9 @@ DEFAULT: Final = Candidate(
     epochs=40,
     batch=64,
 )
-OTHERS: Final = (
-    Candidate(
-        TransformerSettings(width=48, layers=2, dropout=0.2, learning_rate=3e-3, weight_decay=0.05, period_dropout=0.0),
-        epochs=40,
-        batch=64,
-    ),
-    Candidate(
-        TransformerSettings(width=64, layers=3, dropout=0.1, learning_rate=2e-3, weight_decay=0.01, period_dropout=0.1),
-        epochs=30,
-        batch=64,
-    ),
+LARGER: Final = Candidate(
+    TransformerSettings(width=64, layers=3, dropout=0.1, learning_rate=2e-3, weight_decay=0.01, period_dropout=0.1),
+    epochs=40,
+    batch=64,
 )
-CANDIDATES: Final = (DEFAULT, *OTHERS)
+CANDIDATES: Final = (DEFAULT, LARGER)

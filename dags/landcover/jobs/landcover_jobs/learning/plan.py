@@ -24,6 +24,7 @@ from landcover_jobs.samples.training_set import TrainingSet
 CODE = (
     "inference.export",
     "inference.plain_transformer",
+    "inference.tree_graph",
     "learning",
     "preparation.normalisation",
     "product.predictions",
