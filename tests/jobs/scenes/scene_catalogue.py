@@ -34,7 +34,10 @@ def invented_cube(edge: int = 50, dates: int = 12, years: tuple[int, ...] = (201
     times = np.concatenate([np.datetime64(f"{year}-01-08") + days for year in years])
     shape = (len(times), edge, edge)
     bands = {band: (("time", "y", "x"), random.integers(1, 6000, shape).astype(np.float32)) for band in BANDS}
-    mask = {MASK: (("time", "y", "x"), random.choice([3, 4, 5, 8], shape).astype(np.float32))}
+    # From no clouds to almost nothing else.
+    clouded = random.random(shape) < (np.arange(len(times)) % 6 / 6)[:, None, None]
+    kinds = np.where(clouded, random.choice(CLOUDED, shape), random.choice([4, 5], shape))
+    mask = {MASK: (("time", "y", "x"), kinds.astype(np.float32))}
     coordinates = {
         "time": times.astype("datetime64[ns]"),
         "y": 2_533_004.2149 - 10 - 20 * np.arange(edge),
