@@ -36,9 +36,9 @@ def made_once(make_maps, make_land, tmp_path_factory) -> Path:
     """Return a folder with maps of 2018, twice, and of 2019."""
     folder = tmp_path_factory.mktemp("two-years")
     maps = make_maps(folder)
-    maps.published(2018, make_land(64, seed=2))
-    maps.published(2018, make_land(64, seed=1))
-    changed = make_land(64, seed=1)
+    maps.published(2018, make_land(600, seed=2))
+    maps.published(2018, make_land(600, seed=1))
+    changed = make_land(600, seed=1)
     changed[30:44, 4:20] = 30
     maps.published(2019, changed)
     return folder
@@ -191,7 +191,7 @@ def test_the_pixels_behind_the_item_are_those_of_the_mosaic(two_years, make_land
     """Loaded by odc-stac through the item, without anything else being said."""
     item = pystac.Item.from_file(str(two_years.folder.versions(2019) / "current" / "item.json"))
     loaded = odc.stac.load([item], bands=["classes", "confidence", "observations"])
-    expected = make_land(64, seed=1)
+    expected = make_land(600, seed=1)
     expected[30:44, 4:20] = 30
     assert loaded.odc.geobox.crs == "EPSG:3035"
     assert np.array_equal(loaded.classes.isel(time=0).values, expected)
