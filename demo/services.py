@@ -39,6 +39,8 @@ def start_airflow(cluster: SlurmCluster, host: str, say: Say) -> PrivateAirflow:
         "HEADNODE_LANDCOVER_DATA": str(DATA),
         # One map is what a demonstration shows, not one for each year since the first images.
         "HEADNODE_LANDCOVER_SCHEDULE": "none",
+        # The cluster's nodes are all this machine, and their names are Slurm's own.
+        "HEADNODE_LANDCOVER_ENV": json.dumps({"MASTER_ADDR": "127.0.0.1"}),
         "AIRFLOW__API__INSTANCE_NAME": "headnode demo",
     }
     connections = {"slurm_default": _connection(cluster)}

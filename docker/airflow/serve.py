@@ -29,6 +29,8 @@ ENV = {
     "HEADNODE_JOBS_PYTHON": "/opt/jobs/bin/python",
     "HEADNODE_LANDCOVER_DATA": "/data/landcover",
     "HEADNODE_LANDCOVER_SCHEDULE": "none",
+    # The cluster's nodes are all one container, and their names are Slurm's own.
+    "HEADNODE_LANDCOVER_ENV": '{"MASTER_ADDR": "127.0.0.1"}',
 }
 
 

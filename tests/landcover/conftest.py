@@ -104,6 +104,8 @@ def airflow(cluster, catalogue, tmp_path_factory):
             "HEADNODE_JOBS_PYTHON": str(JOBS_PYTHON),
             "HEADNODE_LANDCOVER_MAPS": str(catalogue.folder.parent / "maps"),
             "HEADNODE_LANDCOVER_SCHEDULE": "none",
+            # The nodes are all this machine, and their names are Slurm's own.
+            "HEADNODE_LANDCOVER_ENV": json.dumps({"MASTER_ADDR": "127.0.0.1"}),
             # A triggerer that died is missed within seconds.
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
