@@ -40,7 +40,7 @@ from bench.landcover.data_sets import mt_modis
 
 PERIODS: Final = 12
 CHANNELS: Final = 10
-EPOCHS: Final = 6  # enough for classes that are not all the same; accuracy is measured apart
+EPOCHS: Final = 4  # enough for classes that are not all the same; accuracy is measured apart
 TREES: Final = 200
 TORCH_BATCHES: Final = (64, 256, 1024)
 LEAST_RATIO: Final = 1.5
@@ -93,7 +93,7 @@ class Contender:
 def main() -> int:
     """Measure, print the report, and tell by the exit code whether the exported reference is fast enough and equal."""
     given = arguments()
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(1)
     labelled = series_of(given.data)
     with tempfile.TemporaryDirectory() as folder:
         say(f"training on {len(labelled.labels)} series")
@@ -101,6 +101,7 @@ def main() -> int:
             *transformers(labelled, Path(folder), given.threads),
             *trees(labelled, Path(folder), given.threads),
         ]
+        torch.set_num_threads(given.threads)
         many = repeated(labelled, given.series)
         measure(contenders, many, given)
         lines, holds = table(contenders, many)
@@ -216,11 +217,12 @@ def table(contenders: Sequence[Contender], many: Labelled) -> tuple[list[str], b
             f"{equal:.3%}",
         )
         lines.append(f"| {' | '.join(cells)} |")
-        verdicts[each.name] = least >= LEAST_RATIO and equal >= LEAST_EQUAL
+        verdicts[each.name] = ratio >= LEAST_RATIO and equal >= LEAST_EQUAL
     holds = verdicts[f"onnxruntime, {next(iter(SIZES))}"]
     fast = [each.name for each in contenders if each.rate >= WANTED]
-    said = f"The exported reference is at least {LEAST_RATIO} times as fast as PyTorch at its best, and as equal as "
-    lines += ["", said + f"{LEAST_EQUAL:.1%}: {'yes' if holds else 'no'}. Over {WANTED:,} series/s: {', '.join(fast)}."]
+    said = f"{LEAST_RATIO} times as fast as PyTorch by batches of {PREDICTION_BATCH}, and {LEAST_EQUAL:.1%} equal: "
+    said += f"{'yes' if holds else 'no'}. Over {WANTED:,} series/s: {', '.join(fast) or 'none'}."
+    lines += ["", said]
     return lines, holds
 
 
