@@ -96,14 +96,16 @@ def parts(wanted: list[Wanted]) -> list[int]:
     return [part.stat().st_size for each in wanted for part in each.folder.glob(f"{each.band}.tif.part")]
 
 
-def test_a_killed_fetch_goes_on_where_it_was(slow, content):
-    """SIGKILL leaves the parts; the next run asks for what lacks, and the files are the same as ever."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_fetch_goes_on_where_it_was(slow, content, how):
+    """SIGKILL and Ctrl-C leave the parts; the next run asks for what lacks, and the files are the same as ever."""
     wanted, start = slow
-    start(1_000_000)
+    start(2_000_000)
     first = fetching(wanted)
     until(lambda: len(parts(wanted)) == 2 and min(parts(wanted)) > 100_000)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    first.send_signal(how)
+    first.communicate(timeout=10)
+    assert first.returncode != 0
     kept = sum(parts(wanted))
     assert 200_000 < kept < 2 * SIZE
     again = fetching(wanted)
