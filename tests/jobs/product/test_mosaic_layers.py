@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from landcover_jobs.product.blending import Blend
 from landcover_jobs.product.counting import hectares_of_rows
 from landcover_jobs.product.layers import overview_levels
 from landcover_jobs.product.mosaic import Source, mosaic_block, write_layers
-from landcover_jobs.product.resampling import positions
+from landcover_jobs.product.resampling import positions, same_place
 from pyproj import Transformer
 from rio_cogeo.cogeo import cog_validate
 
@@ -161,6 +162,17 @@ def test_tiles_of_two_utm_zones_fit_together(tmp_path, write_predictions):
     for window in mosaic.blocks(64):
         part = mosaic_block(window, mosaic, sources, VALUES)[0]
         assert np.array_equal(part, classes[window.slices])
+
+
+def test_a_crs_in_other_words_is_the_same_place():
+    """The register's name and the definition are one projection; a pixel aside, or another zone, is another place."""
+    frame = Frame("EPSG:32635", 300_000, 5_000_040, 10, 100, 200)
+    written_out = replace(frame, crs=rasterio.crs.CRS.from_epsg(32635).to_wkt(), left=300_000.000001)
+    assert same_place(written_out, frame)
+    assert not same_place(replace(frame, left=300_010), frame)
+    assert not same_place(replace(frame, crs="EPSG:32634"), frame)
+    assert not same_place(replace(frame, width=201), frame)
+    assert not same_place(replace(frame, resolution=10.001), frame)
 
 
 def test_interpolated_positions_are_those_of_proj():

@@ -35,7 +35,7 @@ from landcover_jobs.product.layers import (
     new_draft,
     publishable,
 )
-from landcover_jobs.product.resampling import frame_of, read_nearest
+from landcover_jobs.product.resampling import frame_of, read_nearest, same_place
 from landcover_jobs.publishing.versions import current_version, years_in
 
 VALUES = 256
@@ -140,7 +140,8 @@ def write_change(
             before_frame = frame_of(before)
         except ValueError as error:
             raise StepError(str(error)) from error
-        found.resampled = before_frame != frame
+        found.resampled = not same_place(before_frame, frame)
+        before_frame = before_frame if found.resampled else frame
         with new_draft(draft, CHANGE, frame) as file:
             for window in frame.blocks(block):
                 grown = _grown(window, least - 1, frame)

@@ -31,12 +31,11 @@ from landcover_jobs.product.layers import (
     new_draft,
     publishable,
 )
-from landcover_jobs.product.resampling import covered, frame_of, read_nearest
+from landcover_jobs.product.resampling import covered, frame_of, read_nearest, same_place
 
 Done = TypeVar("Done")
 Pixels = tuple[npt.NDArray[np.uint8], ...]  # classes, confidence, observations
 SAY_BLOCKS = 500
-PIXELS_OFF = 1e-3  # a GeoTIFF's place is written in other units, and rounded
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Source:
                 frame, bands = frame_of(file), file.count
         except (RasterioError, ValueError) as error:
             raise StepError(f"{path}: {error}; run the step `classify` for the tile {tile.name} again") from error
-        if not _same_place(frame, tile.frame) or bands != classes + 1:
+        if not same_place(frame, tile.frame) or bands != classes + 1:
             raise StepError(
                 f"{path} has {bands} bands on {frame}, but the tile {tile.name} needs {classes} classes and the "
                 f"observations on {tile.frame}: run the step `classify` again"
@@ -155,9 +154,3 @@ def threads_allowed() -> int:
     """Return on how many processors this job may run: Slurm's CPUs of a task, or those open to the process."""
     granted = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return int(granted) if granted.isdigit() and int(granted) else len(os.sched_getaffinity(0))
-
-
-def _same_place(one: Frame, other: Frame) -> bool:
-    moved = max(abs(one.left - other.left), abs(one.top - other.top)) / other.resolution
-    grown = abs(one.resolution / other.resolution - 1) * max(other.shape)
-    return (one.crs, one.shape) == (other.crs, other.shape) and max(moved, grown) < PIXELS_OFF

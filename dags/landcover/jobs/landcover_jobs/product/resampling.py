@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import rasterio
+import rasterio.crs
 from pyproj import Transformer
 
 from landcover_jobs.grid.frame import Frame, Window
@@ -20,6 +21,7 @@ from landcover_jobs.grid.projection import bounds_in
 # Coordinates are transformed at every 32nd row and column and interpolated between: over so few pixels of 10 to 60 m a
 # projection bends by less than a hundredth of a pixel, and the transformation would cost more than all the rest.
 NODE_PIXELS = 32
+PIXELS_OFF = 1e-3  # a GeoTIFF's place is written in other units, and rounded
 
 Positions = npt.NDArray[np.float64]
 
@@ -43,6 +45,17 @@ def frame_of(file: rasterio.DatasetReader) -> Frame:
     if file.crs is None or transform.b or transform.d or abs(transform.a + transform.e) > 1e-9 * transform.a:
         raise ValueError(f"{file.name}: a raster with a CRS, north up, with square pixels is wanted, not {transform!r}")
     return Frame(file.crs.to_string(), transform.c, transform.f, transform.a, file.height, file.width)
+
+
+def same_place(one: Frame, other: Frame) -> bool:
+    """Tell whether two frames are the same pixels, though their CRS may be written in other words."""
+    moved = max(abs(one.left - other.left), abs(one.top - other.top)) / other.resolution
+    grown = abs(one.resolution / other.resolution - 1) * max(other.shape)
+    if one.shape != other.shape or max(moved, grown) > PIXELS_OFF:
+        return False
+    return one.crs == other.crs or rasterio.crs.CRS.from_user_input(one.crs) == rasterio.crs.CRS.from_user_input(
+        other.crs
+    )
 
 
 def covered(source: Frame, target: Frame) -> Window | None:
