@@ -1,14 +1,23 @@
 """Exported models say what their origins say."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 import torch
+from landcover_jobs.configuration.learning import TransformerSettings
 from landcover_jobs.inference.classifier import Classifier
 from landcover_jobs.inference.export import export_transformer, export_trees, parity
+from landcover_jobs.learning.recipe import Labelled, Recipe
+from landcover_jobs.learning.training import fit
+from landcover_jobs.learning.transformer import days_of_periods, probabilities
+from landcover_jobs.learning.trees import fit_trees, tree_probabilities
+from landcover_jobs.preparation.normalisation import Normalisation, Statistics
 from torch import nn
 
 PERIODS, FEATURES, CLASSES = 12, 3, 3
+REAL = Path(__file__).parents[4] / "shared/data/mt_modis_samples.npz"
 
 
 def flat(features):
@@ -47,6 +56,48 @@ def test_a_class_that_trees_never_saw_has_a_column_of_zeros(tmp_path, kind, know
     expected = np.zeros((200, CLASSES))
     expected[:, known] = model.predict_proba(flat(features))
     np.testing.assert_allclose(exported, expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def crop_years():
+    """Return real series of nine classes, every other date and four bands, normalised."""
+    if not REAL.is_file():
+        pytest.skip(f"{REAL} is not there: the real series are no part of the project")
+    with np.load(REAL, allow_pickle=False) as stored:
+        features, labels = stored["X"][:, ::2, :4].astype(np.float32), stored["y"].astype(np.int64)
+    features = Normalisation.of([Statistics.of(features)]).apply(features)
+    hidden = np.random.default_rng(1).random(features.shape[:2]) < 0.2
+    hidden[:, 0] = False
+    return Labelled(features, hidden, labels)
+
+
+def fitted_to(crop_years, kind):
+    """Return a function from series to probabilities, and one that writes its model."""
+    learnt = crop_years.only(np.arange(len(crop_years.labels)) % 3 == 0)
+    periods, bands = learnt.features.shape[1:]
+    if kind == "transformer":
+        settings = TransformerSettings(width=16, layers=2, heads=2)
+        recipe = Recipe(settings=settings, epochs=6, batch=32, seed=1)
+        model = fit(learnt, classes=9, days=days_of_periods(periods), recipe=recipe)
+        return lambda x, hidden: probabilities(model, x, hidden), lambda path: export_transformer(
+            model, path, periods, bands
+        )
+    trees = fit_trees(kind, learnt.features, learnt.labels, trees=5, seed=1, threads=1)
+    return lambda x, _: tree_probabilities(trees, x, 9), lambda path: export_trees(
+        trees, path, periods, bands, classes=9
+    )
+
+
+@pytest.mark.parametrize("kind", ["transformer", "random_forest", "gradient_boosting"])
+def test_real_series_are_classified_alike(crop_years, tmp_path, kind):
+    """All kinds, on series of several classes that the models have learnt to tell apart."""
+    predict, export = fitted_to(crop_years, kind)
+    export(tmp_path / "model.onnx")
+    share = parity(tmp_path / "model.onnx", predict, crop_years.features, crop_years.hidden)
+    assert share >= 0.999
+    said = predict(crop_years.features, crop_years.hidden).argmax(axis=1)
+    assert len(np.unique(said)) >= 3
+    assert (said == crop_years.labels).mean() > 0.5
 
 
 def test_labels_without_a_column_are_refused(tmp_path, fitted):
