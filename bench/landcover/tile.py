@@ -81,8 +81,10 @@ def main() -> int:
             say(f"preparing {what}: {rows} x {columns} pixels, blocks of {block}, {threads} threads")
             results.append(measure(root, what, rows=rows, columns=columns, block=block, threads=threads))
             if what in CLASSIFIED:
+                say(line(results[-1]))
                 say(f"classifying {what}")
                 results.append(classify(root, results[-1]))
+            say(line(results[-1]))
         sys.stdout.write(report(written, results) + "\n")
     return 0
 
@@ -183,7 +185,6 @@ def run_step(step: str, data: Path, whole: MapConfiguration, threads: int) -> tu
 
 def report(written: Written, results: list[Measured]) -> str:
     """Return the figures and what follows from them for a whole tile, as Markdown."""
-    row = results[0]
     command = shlex.join(["python", "-m", "bench.landcover.tile", *sys.argv[1:]])
     now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
@@ -199,14 +200,19 @@ def report(written: Written, results: list[Measured]) -> str:
         "| step | | pixels | blocks | threads | s | processor s | pixels/s/core | peak memory | stored B/pixel |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [
+    lines += [line(each) for each in results]
+    first_of_each = {each.step: each for each in reversed(results)}
+    return "\n".join(
+        [*lines, *(f"\n{whole_tile(first_of_each[step])}" for step in sorted(first_of_each, reverse=True))]
+    )
+
+
+def line(each: Measured) -> str:
+    """Return a line of the table."""
+    return (
         f"| {each.step} | {each.what} | {each.rows} x {each.columns:,} | {each.block} | {each.threads} |"
         f" {each.wall_seconds:.1f} | {each.cpu_seconds:.1f} | {each.speed:,.0f} | {each.peak_bytes / GIB:.2f} GiB |"
         f" {each.stored_bytes / each.pixels:.0f} |"
-        for each in results
-    ]
-    return "\n".join(
-        [*lines, "", *(whole_tile(each) for each in (row, *results) if each is row or each.step != "prepare")]
     )
 
 
