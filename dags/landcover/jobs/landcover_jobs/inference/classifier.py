@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from landcover_jobs.job import StepError
+from landcover_jobs.job import StepError, say
 
 PROCESSOR_BATCH = 128
 ACCELERATOR_BATCH = 16_384
-ACCELERATOR = "CUDAExecutionProvider"
+ACCELERATOR, PROCESSOR = "CUDAExecutionProvider", "CPUExecutionProvider"
 OUTPUT = "probabilities"
 
 
@@ -37,7 +37,7 @@ class Classifier:
         if not path.is_file():
             raise StepError(f"{path} is missing: run the step `train` again")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), _options(), providers=_providers())
+            self._session = _opened(path)
         except Exception as error:  # onnxruntime's errors have no other base
             raise StepError(f"{path} cannot be read as an ONNX model: run the step `train` again ({error})") from error
         self._inputs = {given.name for given in self._session.get_inputs()}
@@ -82,6 +82,26 @@ def threads_here() -> int:
     return int(granted) if granted.isdigit() and int(granted) else len(os.sched_getaffinity(0))
 
 
+def _opened(path: Path) -> onnxruntime.InferenceSession:
+    """Open a model on the GPU where onnxruntime has one that can run it, else on the processor."""
+    if ACCELERATOR in onnxruntime.get_available_providers():
+        # TF32 has 10 bits of mantissa: too few for the same classes as on a processor.
+        accelerated = [(ACCELERATOR, {"use_tf32": "0"}), PROCESSOR]
+        session = onnxruntime.InferenceSession(str(path), _options(), providers=accelerated)
+        try:
+            session.run([OUTPUT], {given.name: _nothing(given) for given in session.get_inputs()})
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no other base
+            say(f"{path.name} does not run on the GPU, so the processor classifies: {error}")
+        else:
+            return session
+    return onnxruntime.InferenceSession(str(path), _options(), providers=[PROCESSOR])
+
+
+def _nothing(given: Any) -> npt.NDArray[Any]:
+    """Return two series of zeros, or of shown periods, as an input wants them."""
+    return np.zeros((2, *given.shape[1:]), dtype=bool if given.type == "tensor(bool)" else np.float32)
+
+
 def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -89,14 +109,6 @@ def _options() -> onnxruntime.SessionOptions:
     options.use_deterministic_compute = True
     options.log_severity_level = 3  # a GPU that cannot be used is seen in `provider`
     return options
-
-
-def _providers() -> list[Any]:
-    processor = "CPUExecutionProvider"
-    if ACCELERATOR not in onnxruntime.get_available_providers():
-        return [processor]
-    # TF32 has 10 bits of mantissa: too few for the same classes as on a processor.
-    return [(ACCELERATOR, {"use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}), processor]
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
