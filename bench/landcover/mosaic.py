@@ -14,8 +14,10 @@ import os
 import platform
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +36,7 @@ from landcover_jobs.product.predictions import SCORE_SCALE
 from landcover_jobs.records import file_sha256, record_made
 from landcover_jobs.validation.accuracy import scores_with_groups
 
-from bench.landcover.tile import YEAR, run_step, say
+from bench.landcover.tile import YEAR, say
 
 MIB: Final = 1 << 20
 CLASSES: Final = 10
@@ -42,6 +44,16 @@ TILE_PIXELS: Final = 10_980
 LEFT, TOP = 399_960, 5_000_040
 PATCH, STRIP = 8, 512
 CHANGED: Final = 0.05
+# Runs a step and notes its peak memory, as /proc has it: rusage counts that of the process that started it as well.
+MEASURED: Final = """
+import atexit, runpy, sys
+from pathlib import Path
+target, step = sys.argv[1:3]
+del sys.argv[1:3]
+status = Path("/proc/self/status")
+atexit.register(lambda: Path(target).write_text(status.read_text().partition("VmHWM:")[2].split()[0]))
+runpy.run_module(step, run_name="__main__", alter_sys=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -115,8 +127,23 @@ def measured(what: str, data: Path, whole: MapConfiguration, *, step: str = "mos
     tiles, _ = read_tiles(MapFolder(data / whole.name))
     edge = round((tiles[-1].frame.bounds[2] - tiles[0].frame.left) / tiles[0].frame.resolution)
     say(f"{what}: {edge} x {edge} pixels, {threads} threads")
-    wall, cpu, peak = run_step(step, data, whole, threads)
-    return Measured(what, edge, threads, wall, cpu, peak)
+    environment = os.environ | {
+        "LANDCOVER_MAP": whole.model_dump_json(), "SLURM_CPUS_PER_TASK": str(threads), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    peak, log = data / "peak", data / "log"
+    command = [sys.executable, "-c", MEASURED, str(peak), f"landcover_jobs.steps.{step}"]
+    began = time.monotonic()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--data", str(data), "--year", str(YEAR)], env=environment, stdout=output, stderr=output
+        )
+        os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:threads])
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the step {step} failed:\n{log.read_text()}")
+    wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
+    return Measured(what, edge, threads, wall, cpu, int(peak.read_text()) * 1024)
 
 
 def configuration(edge: int, **more: Any) -> MapConfiguration:
