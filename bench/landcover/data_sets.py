@@ -125,7 +125,7 @@ def _crop_year(
             day = date.timetuple().tm_yday
             nearest = min(range(len(MODIS_DAYS)), key=lambda period: abs(MODIS_DAYS[period] - day))
             series[nearest] = pixel[:, number]
-    hidden = ~np.isfinite(series).all(axis=1)
+    hidden: npt.NDArray[np.bool_] = np.asarray(~np.isfinite(series).all(axis=1))
     known = np.flatnonzero(~hidden)
     for feature in range(series.shape[1]):
         series[:, feature] = np.interp(np.arange(len(series)), known, series[known, feature])
