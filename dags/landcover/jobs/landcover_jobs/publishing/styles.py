@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from xml.etree import ElementTree as ET
+from xml.etree import ElementTree as ET  # nosec B405 - it writes, and parses nothing
 
 from landcover_jobs.configuration.legend import LandCoverClass
 from landcover_jobs.configuration.map_configuration import NO_DATA, MapConfiguration
