@@ -6,8 +6,11 @@ give `probabilities`, float32 (n, class). n is free.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +49,11 @@ def export_transformer(model: nn.Module, path: Path, periods: int, features: int
     whole = _WithSoftmax(with_plain_encoders(copy.deepcopy(model).cpu())).eval().requires_grad_(requires_grad=False)
     pixels = {0: torch.export.Dim("pixels", min=2)}
     example = torch.zeros(2, periods, features), torch.zeros(2, periods, dtype=torch.bool)
-    program = torch.onnx.export(
-        whole, example, input_names=["features", "hidden"], output_names=[OUTPUT], opset_version=OPSET,
-        dynamic_shapes={"features": pixels, "hidden": pixels}, dynamo=True, verbose=False,
-    )  # fmt: skip
+    with _without_remarks():
+        program = torch.onnx.export(
+            whole, example, input_names=["features", "hidden"], output_names=[OUTPUT], opset_version=OPSET,
+            dynamic_shapes={"features": pixels, "hidden": pixels}, dynamo=True, verbose=False,
+        )  # fmt: skip
     assert program is not None  # noqa: S101 - dynamo=True always returns one
     _write(program.model_proto, path)
 
@@ -75,6 +79,21 @@ def parity(path: Path, predict: Predict, features: npt.NDArray[np.float32], hidd
     """Return the share of series to which an exported model gives the same class as `predict`, its origin."""
     exported = Classifier(path).probabilities(features, hidden).argmax(axis=1)
     return float((exported == predict(features, hidden).argmax(axis=1)).mean())
+
+
+@contextlib.contextmanager
+def _without_remarks() -> Iterator[None]:
+    """Keep the exporter's remarks out of the log: on torchvision, which no model has, and on its own deprecations."""
+    speaker = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = speaker.level
+    speaker.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", message="# The axis name", category=UserWarning)
+            yield
+    finally:
+        speaker.setLevel(level)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
