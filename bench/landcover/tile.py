@@ -73,8 +73,8 @@ def main() -> int:
             ("half as wide", 512, given.columns // 2, 512, 1),
             ("a quarter as wide", 512, given.columns // 4, 512, 1),
             ("two threads", 512, given.columns // 4, 512, 2),
-            ("smaller blocks", 256, given.columns // 4, 256, 1),
-            ("larger blocks", 1024, given.columns // 4, 1024, 1),
+            ("smaller blocks, files read in parts", 256, given.columns // 4, 256, 1),
+            ("larger blocks, lower half empty", 1024, given.columns // 4, 1024, 1),
         ]
         results = []
         for what, rows, columns, block, threads in cases[: 1 if given.quick else None]:

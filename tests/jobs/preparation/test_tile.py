@@ -105,9 +105,11 @@ def test_a_torn_line_of_the_journal_is_a_block_that_is_done_again(make_map, work
         prepare_tile(path, task, make_map(), Interrupted(cube, blocks=5))
     (journal,) = tmp_path.glob(".tile.*.work/blocks.jsonl")
     journal.write_bytes(b"".join(tear(journal.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(StepError):
+        prepare_tile(path, task, make_map(), Interrupted(cube, blocks=3))
     repaired = Interrupted(cube, blocks=99)
     summary = prepare_tile(path, task, make_map(), repaired)
-    assert len(repaired.read) == 12 - left
+    assert len(repaired.read) == 12 - left - 3
     assert summary.as_dict() == prepare_tile(tmp_path / "undisturbed.zarr", task, make_map(), cube).as_dict()
 
 
