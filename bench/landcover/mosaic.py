@@ -184,9 +184,13 @@ def write_map(data: Path, whole: MapConfiguration) -> MapFolder:
         write_predictions(path, tile, number)
         content = {"tile": tile.name, "year": YEAR, "by": "transformer", "models": "m"}
         record_made(path.with_suffix(".json"), file_sha256(path), [path], content)
-    profile = raster(tiles[0], 1) | {"nodata": 0}
-    with rasterio.open(folder.root / "old.tif", "w", **profile) as file:
-        file.write((invented(np.random.default_rng(9), *tiles[0].frame.shape).argmax(axis=0) + 1).astype(np.uint8), 1)
+    old, rng = Tile("old", mosaic_frame(whole, tiles)), np.random.default_rng(9)
+    with rasterio.open(folder.root / "old.tif", "w", **raster(old, 1) | {"nodata": 0}) as file:
+        for row in range(0, old.frame.height, STRIP):
+            height = min(STRIP, old.frame.height - row)
+            labels = invented(rng, height, old.frame.width).argmax(axis=0) + 1
+            where = rasterio.windows.Window(0, row, old.frame.width, height)
+            file.write(labels.astype(np.uint8), 1, window=where)
     return folder
 
 
