@@ -29,10 +29,10 @@ echo "Have them installed by whoever administers this machine, or use containers
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help packages environments demo stop up down browser faults test chaos lint bench bench-landcover clean
+.PHONY: help packages environments demo stop up down browser faults test chaos lint bench bench-landcover bench-landcover-scale clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 packages:  ## install Debian's Slurm, MariaDB and OpenSSH (asks for sudo where needed)
 	@$(call INSTALL_PACKAGES,$(SYSTEM_PACKAGES))
@@ -119,6 +119,9 @@ bench: packages $(VENV)/.installed  ## measure, side by side with what it is com
 bench-landcover: $(JOBS_VENV)/.installed  ## measure the accuracy of land cover on data beside the project: DATA=folder
 	@test -n "$(DATA)" || { echo "name the folder of the data: make bench-landcover DATA=../shared/data" >&2; exit 2; }
 	PYTHONPATH=dags/landcover/jobs $(JOBS_VENV)/bin/python -m bench.landcover.accuracy --data $(DATA) $(BENCH)
+
+bench-landcover-scale: $(JOBS_VENV)/.installed  ## measure each step of a land-cover map, and what larger areas take
+	PYTHONPATH=dags/landcover/jobs $(JOBS_VENV)/bin/python -m bench.landcover $(BENCH)
 
 bench-tuning: packages $(VENV)/.installed $(JOBS_VENV)/.installed  ## measure a hyperparameter search by 1, 2 and 4 workers
 	$(VENV)/bin/python -m bench.tuning $(BENCH)

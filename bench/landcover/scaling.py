@@ -1,25 +1,20 @@
-"""``python -m bench.landcover.scaling``: what more elements and more processes gain, and what larger areas take.
+"""What more elements and more processes gain, and what larger areas take: the arithmetic of ``bench.landcover``.
 
 Measured are elements of the array `prepare` (tiles of 512 x 512 pixels, real series repeated), one or more at a time,
 and epochs of the transformer on one or more processes (DDP). The rest is arithmetic over figures of
-`bench.landcover.tile`, `.inference` and `.mosaic`, which are given as options and shown with each product. Run with the
-jobs' Python, from the project's root, with `dags/landcover/jobs` on PYTHONPATH.
+`bench.landcover.tile` and `.mosaic`, shown with each product.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime as dt
 import itertools
 import json
 import os
 import platform
-import shlex
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +33,7 @@ from landcover_jobs.learning.transformer import days_of_periods
 from landcover_jobs.learning.workers import joined
 
 from bench.landcover.repeated import TILE_PIXELS, write_images
-from bench.landcover.tile import CUBE, YEAR, configuration, run_step, say
+from bench.landcover.tile import YEAR, configuration, run_step, say
 
 EDGE: Final = 512
 ELEMENTS: Final = 4
@@ -50,40 +45,29 @@ BYTES: Final = ("scenes", "composites", "predictions", "layers")
 
 
 @dataclass(frozen=True)
+class Figures:
+    """What was measured of one tile: pixels a second and core of each step, bytes a pixel and year of each product."""
+
+    speeds: dict[str, float]
+    stored: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Areas:
+    """What is asked about; the world's tiles are those with land, without Antarctica, a round figure."""
+
+    node_cores: int = 48
+    nodes: int = 10
+    italy_tiles: int = 60
+    world_tiles: int = 18_000
+
+
+@dataclass(frozen=True)
 class Scaled:
     """What so many at a time took."""
 
     at_once: int
     seconds: float
-
-
-def main() -> int:
-    """Measure, and print the report."""
-    given = arguments()
-    with tempfile.TemporaryDirectory(dir=given.folder, prefix="landcover-scaling-") as temporary:
-        arrays = array_widths(Path(temporary), given.cube, given.at_once) if given.cube.is_file() else []
-        epochs = [Scaled(count, epoch_seconds(Path(temporary), count)) for count in given.at_once]
-    sys.stdout.write("\n".join([*heading(), *measured(arrays, epochs), "", *arithmetic(given)]) + "\n")
-    return 0
-
-
-def arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.landcover.scaling", description=__doc__)
-    parser.add_argument(
-        "--cube", type=Path, default=CUBE, help="the Romanian images, 20 m; arrays are left out without"
-    )
-    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2], help="elements and processes")
-    parser.add_argument("--folder", type=Path, help="where images are written (0.5 GB); a temporary folder")
-    for step in STEPS:
-        parser.add_argument(f"--{step}-speed", type=float, required=True, help=f"pixels a second and core of `{step}`")
-    for what in BYTES:
-        parser.add_argument(f"--{what}-bytes", type=float, required=True, help=f"bytes a pixel and year of the {what}")
-    parser.add_argument("--node-cores", type=int, default=48)
-    parser.add_argument("--italy-tiles", type=int, default=60)
-    parser.add_argument("--world-tiles", type=int, default=18_000, help="with land, without Antarctica: a round figure")
-    parser.add_argument("--nodes", type=int, default=10, help="that work at the same time")
-    return parser.parse_args()
 
 
 def array_widths(root: Path, cube: Path, widths: Sequence[int]) -> list[Scaled]:
@@ -158,14 +142,6 @@ def train_here(target: Path) -> int:
     return 0
 
 
-def heading() -> list[str]:
-    """Return on what was measured."""
-    command = shlex.join(["python", "-m", "bench.landcover.scaling", *sys.argv[1:]])
-    now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    where = f"{os.cpu_count()} cores ({platform.machine()}), torch {torch.__version__}"
-    return ["## Scaling, and larger areas", "", f"`{command}`, {where}, {now}.", ""]
-
-
 def measured(arrays: Sequence[Scaled], epochs: Sequence[Scaled]) -> list[str]:
     """Return the table of what was measured."""
     what = {
@@ -181,11 +157,10 @@ def measured(arrays: Sequence[Scaled], epochs: Sequence[Scaled]) -> list[str]:
     return lines
 
 
-def arithmetic(given: argparse.Namespace) -> list[str]:
+def arithmetic(figures: Figures, areas: Areas) -> list[str]:
     """Return core hours, storage and wall time of a tile, of Italy and of the world's land, each product shown."""
     pixels = TILE_PIXELS**2
-    speeds = {step: getattr(given, f"{step}_speed") for step in STEPS}
-    stored = {what: getattr(given, f"{what}_bytes") for what in BYTES}
+    speeds, stored = figures.speeds, figures.stored
     hours = {step: pixels / speed / 3600 for step, speed in speeds.items()}
     gigabytes = {what: pixels * each / 1e9 for what, each in stored.items()}
     core_hours, storage = sum(hours.values()), sum(gigabytes.values())
@@ -194,14 +169,14 @@ def arithmetic(given: argparse.Namespace) -> list[str]:
     lines += [f"- {what}: {pixels:,} x {stored[what]:g} B = {gigabytes[what]:.1f} GB" for what in BYTES]
     lines += [
         "",
-        f"| | tiles | core hours | node hours ({given.node_cores} cores) | hours on {given.nodes} nodes | storage |",
+        f"| | tiles | core hours | node hours ({areas.node_cores} cores) | hours on {areas.nodes} nodes | storage |",
         "|---|---|---|---|---|---|",
     ]
-    for name, tiles in (("a tile", 1), ("Italy", given.italy_tiles), ("the world's land", given.world_tiles)):
+    for name, tiles in (("a tile", 1), ("Italy", areas.italy_tiles), ("the world's land", areas.world_tiles)):
         total = core_hours * tiles
-        cores = min(given.nodes * given.node_cores, tiles * given.node_cores)
+        cores = min(areas.nodes * areas.node_cores, tiles * areas.node_cores)
         lines.append(
-            f"| {name} | {tiles:,} | {total:,.1f} | {total / given.node_cores:,.1f} | {total / cores:,.2f} h |"
+            f"| {name} | {tiles:,} | {total:,.1f} | {total / areas.node_cores:,.1f} | {total / cores:,.2f} h |"
             f" {storage * tiles / 1000:,.2f} TB |"
         )
     return [
@@ -218,4 +193,4 @@ def arithmetic(given: argparse.Namespace) -> list[str]:
 if __name__ == "__main__":
     if sys.argv[1:2] == [TRAIN_HERE]:
         raise SystemExit(train_here(Path(sys.argv[2])))
-    raise SystemExit(main())
+    raise SystemExit("run python -m bench.landcover")

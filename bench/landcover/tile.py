@@ -32,7 +32,7 @@ from bench.landcover.untrained import write_models
 YEAR: Final = 2018
 GIB: Final = 1 << 30
 CLASSIFIED: Final = ("one row of blocks",)
-CUBE: Final = Path(".demo/landcover/source/sentinel2_20m.nc")
+CUBE: Final = Path(".demo/landcover/romania_valley/source/sentinel2_20m.nc")
 
 
 @dataclass(frozen=True)
