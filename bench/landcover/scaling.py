@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from landcover_jobs.configuration.learning import TransformerSettings
 from landcover_jobs.configuration.map_configuration import MapConfiguration
 from landcover_jobs.folder import MapFolder
