@@ -94,6 +94,8 @@ def airflow(slurm_cluster, jobs_python, data, tmp_path_factory):
         env={
             "HEADNODE_LANDCOVER_MAPS": str(maps),
             "HEADNODE_LANDCOVER_DATA": str(data),
+            # The nodes are all this machine, and their names are Slurm's own.
+            "HEADNODE_LANDCOVER_ENV": json.dumps({"MASTER_ADDR": "127.0.0.1"}),
             "HEADNODE_JOBS_PYTHON": str(jobs_python),
         },
     )

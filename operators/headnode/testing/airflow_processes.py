@@ -122,6 +122,8 @@ def kill_all(components: Sequence[Component], directory: Path) -> None:
                 "look at what they wait for (ps -o pid,stat,wchan,args)"
             )
         time.sleep(STOP_POLL_SECONDS)
+    # One that ended after it was last looked at is a zombie still.
+    reap(components)
 
 
 def reap(components: Iterable[Component]) -> None:
