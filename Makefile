@@ -99,8 +99,8 @@ $(FRAMEWORKS_VENV)/.installed: tests/frameworks/requirements.lock $(JOBS_VENV)/.
 	@$(call PIP_INSTALL,$(FRAMEWORKS_VENV)) --no-deps -r $<
 	@touch $@
 
-chaos: packages faults $(VENV)/.tested  ## break a cluster and an Airflow at full length, about an hour, and print each row
-	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos
+chaos: packages faults $(VENV)/.tested $(JOBS_VENV)/.installed  ## break a cluster and an Airflow at full length, about an hour, and print each row
+	HEADNODE_FULL=1 $(VENV)/bin/python -m pytest --timeout=2400 tests/chaos tests/landcover
 
 lint: packages $(VENV)/.tested $(JOBS_VENV)/.installed  ## style, types, the layers, insecure code and vulnerable dependencies
 	$(VENV)/bin/ruff check .

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "airflow-provider-headnode"
 # Each group has parts of its own (a cluster, an Airflow), so its tests stay together; the longest begin first.
-LONGEST = ("provider a to l", "provider m to z", "chaos/airflow", "cluster", "chaos", "landcover", "dags", "ui")
-GROUPS = (*LONGEST, "frameworks", "airflow_launch", "ssh", "injection", "docker", "unit")
+LONGEST = ("provider a to l", "provider m to z", "chaos/airflow", "cluster", "chaos", "dags", "ssh", "ui")
+GROUPS = (*LONGEST, "landcover", "frameworks", "airflow_launch", "injection", "docker", "unit")
 EVERYTHING = os.environ.get("CI") == "true" or os.environ.get("HEADNODE_FULL") == "1"
 
 
