@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.airflow]
 LANDCOVER = Path(__file__).parents[2] / "dags" / "landcover"
 JOBS_PYTHON = LANDCOVER.parents[1] / ".venv-jobs" / "bin" / "python"
 DAG_ID = "landcover_short"
+READING_SECONDS = 10
 # Steps write what the file `results.json` of the data folder has for them, and note how they were called.
 STAND_IN = """#!/bin/bash
 case "$*" in
@@ -134,6 +135,8 @@ def answer(airflow, run_id, choice):
     place = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/ask/-1/hitlDetails"
     airflow.wait_for_task(DAG_ID, run_id, "ask", ["awaiting_input"], timeout_seconds=300)
     text = airflow.api("GET", place)["body"]
+    # A person reads first: Airflow 3.3 fails a task that is resumed before the scheduler has noted that it waits.
+    time.sleep(READING_SECONDS)
     airflow.api("PATCH", place, {"chosen_options": [choice], "params_input": {}})
     return text
 
