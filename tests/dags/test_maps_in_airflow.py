@@ -183,7 +183,10 @@ def test_new_scenes_begin_a_run_whose_map_is_published_by_itself(airflow, prepar
     found = states(airflow, run_id)
     assert {name: state for name, state in found.items() if state != "success"} == {"ask": "skipped"}
     made = calls(data)
-    before, after = ["search", "fetch", *["prepare"] * 3], ["sample", "train", *["classify"] * 3, "mosaic", "validate"]
+    before, after = (
+        ["search", "fetch", *["prepare"] * 3],
+        ["sample", *["train"] * 2, *["classify"] * 3, "mosaic", "validate"],
+    )
     assert [each["step"] for each in made] == [*before, *after, "publish"]
     assert {(each["--year"], each["map"]) for each in made} == {("2019", "short")}
     assert sorted(each["element"] for each in made if each["step"] == "prepare") == ["0", "1", "2"]
