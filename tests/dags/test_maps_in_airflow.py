@@ -190,7 +190,7 @@ def test_new_scenes_begin_a_run_whose_map_is_published_by_itself(airflow, prepar
     assert [each["step"] for each in made] == [*before, *after, "publish"]
     assert {(each["--year"], each["map"]) for each in made} == {("2019", "short")}
     assert sorted(each["element"] for each in made if each["step"] == "prepare") == ["0", "1", "2"]
-    assert [each["settings"] for each in made if each["step"] == "train"] == ["{}"]
+    assert [each["settings"] for each in made if each["step"] == "train"] == ["{}"] * 2
     trained = airflow.xcom(DAG_ID, run_id, "train")
     assert (trained["best"]["macro_f1"], trained["result"]) == (0.9, {"year": 2019})
     (said,) = published(airflow)
