@@ -123,7 +123,7 @@ def test_a_wrong_map_is_an_import_error_that_takes_no_other_away(code, folder): 
     error = bag.import_errors[place]
     assert f"{folder / 'bad.yaml'}: title: " in error
     assert f"{folder / 'bad.yaml'}: validation.folds: " in error
-    assert f"{folder / 'heavy.yaml'}: workers: 2 can't be shared out evenly over 3 nodes" in error
+    assert f"{folder / 'heavy.yaml'}: workers: 1 can't be shared out evenly over 3 nodes" in error
 
 
 @pytest.mark.parametrize("dag_id", ["landcover_romania_valley", "landcover_romania_valley_rollback"])
@@ -368,7 +368,7 @@ def test_each_study_knows_its_fold_and_training_gets_their_best(valley):
     """What is chosen goes to the training by one variable."""
     for fold, name in enumerate(FOLDS):
         study = rendered(valley.get_task(name))
-        assert (study.env["LANDCOVER_FOLD"], study.trials, study.workers) == (str(fold), 5, 2)
+        assert (study.env["LANDCOVER_FOLD"], study.trials, study.workers) == (str(fold), 5, 1)
     best = {"width": 32, "dropout": 0.1}
     train = rendered(valley.get_task("train"))
     assert json.loads(train.env["LANDCOVER_SETTINGS"]) == {str(fold): best for fold in range(5)}
