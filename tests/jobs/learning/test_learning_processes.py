@@ -36,11 +36,10 @@ class Training:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, until):
-        """Start, and return the launcher and the processes that train once `until` is said."""
-        launcher = subprocess.Popen(
-            self.words, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+    def start(self, until, hold_after):
+        """Start, and return the launcher and the processes that train once `until` is said; they go no further."""
+        words = [*self.words, "--hold-after", str(hold_after)]
+        launcher = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         workers = []
         for line in launcher.stdout:
             workers += [int(pid) for pid in re.findall(r"pid (\d+)", line)]
@@ -96,21 +95,21 @@ def unbroken(tmp_path_factory):
 def test_warned_and_later_killed_it_ends_with_the_same_weights(tmp_path, unbroken, processes):
     """By USR1 to each process that trains it saves and asks to be run again (75); then all are killed at once."""
     broken = Training(tmp_path / "broken", processes)
-    launcher, workers = broken.start(until="epoch 4")
+    launcher, workers = broken.start(until="epoch 4", hold_after=8)
     assert len(workers) == processes
     for pid in workers:
         os.kill(pid, signal.SIGUSR1)
     said, _ = launcher.communicate(timeout=60)
     assert re.search(r"exitcode *: 75", said) if processes > 1 else launcher.returncode == 75
     assert launcher.returncode != 0
-    launcher, workers = broken.start(until="epoch 12")
+    launcher, workers = broken.start(until="epoch 12", hold_after=12)
     for pid in {launcher.pid, *workers}:
         os.kill(pid, signal.SIGKILL)
     launcher.communicate()
     wait_for_end(workers)
     assert not (broken.folder / "model.pt").exists()
     said = broken.finish()
-    assert re.search(r"going on after epoch 1\d of 30", said)
+    assert re.search("going on after epoch 12 of 30", said)
     assert "epoch 4\n" not in said
     assert same(broken.result, unbroken(processes).result)
 

@@ -1,4 +1,7 @@
-"""Train on made-up pixels, alone or by torchrun: checkpoint after each epoch, weights at the end, 75 when warned."""
+"""Train on made-up pixels, alone or by torchrun: checkpoint after each epoch, weights at the end, 75 when warned.
+
+However late its reader is, it goes no further than asked before it is warned or killed.
+"""
 
 # ruff: noqa: T201 - what it prints is read
 
@@ -6,6 +9,7 @@ import argparse
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +39,16 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--hold-after", type=int, help="the epoch after which to wait for a warning")
     given = parser.parse_args()
     warned = []
     signal.signal(signal.SIGUSR1, lambda *_: warned.append(1))
+
+    def tell(progress):
+        print(f"epoch {progress.epoch}", flush=True)
+        while progress.epoch == given.hold_after and not warned:
+            time.sleep(0.02)
+
     samples = made_up_pixels()
     with joined() as workers:
         print(f"pid {os.getpid()}", flush=True)
@@ -54,7 +65,7 @@ def main():
                 ),
                 workers=workers,
                 checkpoint=given.folder / "checkpoint.pt",
-                after_epoch=lambda progress: print(f"epoch {progress.epoch}", flush=True),
+                after_epoch=tell,
                 interrupted=lambda: bool(warned),
             )
         except Interrupted:
