@@ -27,6 +27,8 @@ _DOUBT: Final = 0.1
 ARRAY_SETTLE_SECONDS: Final = 15.0
 # The longest interval while a job is expected to end soon.
 SOON_SECONDS: Final = 5.0
+# So many that are expected to end soon are taken for a wave that is about to end.
+WAVE_OF_JOBS: Final = 20
 # These ends are taken back when Slurm requeues the job; they count when they are seen twice.
 _REVOCABLE: Final = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL})
 _WAITING: Final = frozenset({Phase.PENDING, Phase.BLOCKED})
@@ -143,8 +145,9 @@ def next_interval(
 ) -> float:
     """Return the seconds until the next look: the fastest after a change, else a quarter longer each time.
 
-    While a job is expected to end ``soon`` it is ``SOON_SECONDS`` at most, and half of that after a look that saw
-    others ``ending``: jobs that were started together end together.
+    While a job is expected to end ``soon`` it is ``SOON_SECONDS`` at most, and half of that while many are ``ending``,
+    or after a look that saw others end: jobs that were started together end together, and Airflow ends the fewer tasks
+    at once the faster.
     """
     interval = fastest if changed else min(max(previous * 1.25, fastest), slowest)
     if not soon:

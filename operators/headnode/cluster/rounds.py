@@ -12,6 +12,7 @@ from typing import Final
 
 from headnode.cluster.events import JobOver, LogSeen, StateSeen, Subscription
 from headnode.cluster.following import (
+    WAVE_OF_JOBS,
     AskAccounting,
     Ended,
     Followed,
@@ -82,11 +83,12 @@ class Rounds:
             for each in subscriptions:
                 self._close(each)
         others = [each.job for each in subscriptions if each.ended is None and not each.lost]
+        soon = 0 if self.troubled else sum(ends_soon(job, self._poll_max_seconds) for job in others)
         self.interval = next_interval(
             self.interval,
             changed=changed,
-            soon=not self.troubled and any(ends_soon(job, self._poll_max_seconds) for job in others),
-            ending=len(others) < len(subscriptions),
+            soon=soon > 0,
+            ending=len(others) < len(subscriptions) or soon >= WAVE_OF_JOBS,
             fastest=self._poll_seconds,
             slowest=self._poll_max_seconds,
         )

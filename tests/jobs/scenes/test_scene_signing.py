@@ -5,23 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from landcover_jobs.scenes.inventory import read_inventory
-from scene_catalogue import COLLECTION, build_catalogue, impatient
-from scene_steps import FILES, Steps, few_dates, originals, stac_map
-from stac_server import served
-
-
-@pytest.fixture(scope="module")
-def cube():
-    """Return images of a few dates."""
-    return few_dates()
-
-
-@pytest.fixture
-def server(cube, tmp_path):
-    """Serve a catalogue of these dates."""
-    build_catalogue(cube, tmp_path / "root")
-    with served(tmp_path / "root") as server:
-        yield server
+from scene_catalogue import COLLECTION, impatient
+from scene_steps import FILES, Steps, originals, stac_map
 
 
 @pytest.mark.parametrize("mode", ["whole", "window"])

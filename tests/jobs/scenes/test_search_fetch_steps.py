@@ -14,24 +14,10 @@ from landcover_jobs.grid.tiles import read_tiles
 from landcover_jobs.scenes.cube import read_block
 from landcover_jobs.scenes.inventory import read_inventory
 from landcover_jobs.scenes.romania import frame_of
-from scene_catalogue import BANDS, COLLECTION, MASK, add_scene, build_catalogue, impatient
-from scene_steps import FILES, Steps, few_dates, originals, stac_map
+from scene_catalogue import BANDS, COLLECTION, MASK, add_scene, impatient
+from scene_steps import FILES, Steps, originals, stac_map
 from stac_api import stac_api
-from stac_server import Drop, Status, Truncated, WrongBytes, served
-
-
-@pytest.fixture(scope="module")
-def cube():
-    """Return images of a few dates."""
-    return few_dates()
-
-
-@pytest.fixture
-def server(cube, tmp_path):
-    """Serve a catalogue of these dates."""
-    build_catalogue(cube, tmp_path / "root")
-    with served(tmp_path / "root") as server:
-        yield server
+from stac_server import Drop, Status, Truncated, WrongBytes
 
 
 @pytest.fixture
