@@ -78,8 +78,13 @@ def start(ask, new_place):
 
 
 @pytest.fixture
-def modules(tmp_path):
-    """Return a folder of modules for Lmod: one in two versions, which brings a package that is not the right one."""
+def modules(tmp_path, slurm_cluster):
+    """Return a folder of modules for Lmod: one in two versions, which brings a package that is not the right one.
+
+    Login shells on the cluster have Lmod meanwhile.
+    """
+    profile = slurm_cluster.directory / "home" / ".bash_profile"
+    profile.write_text(". /usr/share/lmod/lmod/init/bash\n")
     packages = tmp_path / "site-packages"
     packages.mkdir()
     (packages / "beta.py").write_text("raise SystemExit('the beta of a module')\n")
@@ -87,7 +92,8 @@ def modules(tmp_path):
         file = tmp_path / "modules" / "tool" / f"{version}.lua"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f'setenv("TOOL", "{version}")\nprepend_path("PYTHONPATH", "{packages}")\n')
-    return tmp_path / "modules"
+    yield tmp_path / "modules"
+    profile.unlink()
 
 
 def wait_for(condition, what):
