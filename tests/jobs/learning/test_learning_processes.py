@@ -109,7 +109,8 @@ def test_warned_and_later_killed_it_ends_with_the_same_weights(tmp_path, unbroke
     wait_for_end(workers)
     assert not (broken.folder / "model.pt").exists()
     said = broken.finish()
-    assert re.search("going on after epoch 12 of 30", said)
+    # The second process may say so before the first has saved.
+    assert re.search("going on after epoch 1[12] of 30", said)
     assert "epoch 4\n" not in said
     assert same(broken.result, unbroken(processes).result)
 
