@@ -83,7 +83,9 @@ def test_all_of_airflow_is_down(start, airflow):
         airflow.kill(component)
     down_since = time.time()
     try:
-        run.wait(lambda: any((job.end or 0) > down_since for job in known_jobs(run)), "a job ends while Airflow is down")
+        run.wait(
+            lambda: any((job.end or 0) > down_since for job in known_jobs(run)), "a job ends while Airflow is down"
+        )
         time.sleep(DOWN_SECONDS)
     finally:
         airflow.start_component(*ALL)

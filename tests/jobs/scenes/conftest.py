@@ -1,4 +1,4 @@
-"""A served catalogue of a few dates, where a file has no other; what else the tests of scenes share lies beside them."""
+"""A served catalogue of a few dates, where a file has none of its own; what else these tests share lies beside them."""
 
 import sys
 from pathlib import Path
