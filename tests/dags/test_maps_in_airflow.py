@@ -93,6 +93,7 @@ def airflow(slurm_cluster, jobs_python, data, tmp_path_factory):
         dags_folder=LANDCOVER,
         connections={"slurm_default": json.dumps(connection)},
         env={
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             "HEADNODE_LANDCOVER_MAPS": str(maps),
             "HEADNODE_LANDCOVER_DATA": str(data),
             # The nodes are all this machine, and their names are Slurm's own.
@@ -199,28 +200,22 @@ def test_new_scenes_begin_a_run_whose_map_is_published_by_itself(airflow, prepar
     }
 
 
-def test_what_a_person_approves_is_published_and_what_was_there_is_no_event(airflow, prepared):
-    """Below the bar the run waits; the scores are in the question. Who listens to the asset hears of new maps alone."""
+def test_what_a_person_rejects_is_not_published_until_a_person_approves(airflow, prepared, data):
+    """Below the bar the run waits, with the scores in the question; an asset event is of new maps alone."""
     before = published(airflow)
     prepared(validate={"passed": False, "scores": {"overall_accuracy": 0.8125}}, publish={"published": False})
     run_id = airflow.trigger_dag(DAG_ID, conf={"year": 2018})
-    assert "| scores.overall_accuracy | 0.8125 |" in answer(airflow, run_id, "Approve")
-    assert airflow.wait_for_run(DAG_ID, run_id, timeout_seconds=200) == "success"
-    found = states(airflow, run_id)
-    assert (found["ask"], found["publish"], found["announce"]) == ("success", "success", "skipped")
-    assert published(airflow) == before
-
-
-def test_what_a_person_rejects_is_not_published(airflow, prepared, data):
-    """The run ends well, without a version and without an event."""
-    before = published(airflow)
-    prepared(validate={"passed": False})
-    run_id = airflow.trigger_dag(DAG_ID, conf={"year": 2018})
-    answer(airflow, run_id, "Reject")
+    assert "| scores.overall_accuracy | 0.8125 |" in answer(airflow, run_id, "Reject")
     assert airflow.wait_for_run(DAG_ID, run_id, timeout_seconds=200) == "success"
     found = states(airflow, run_id)
     assert (found["ask"], found["publish"], found["announce"]) == ("success", "skipped", "skipped")
     assert "publish" not in [each["step"] for each in calls(data)]
+    airflow.clear(DAG_ID, run_id, ["ask"], include_downstream=True)
+    answer(airflow, run_id, "Approve")
+    assert airflow.wait_for_run(DAG_ID, run_id, timeout_seconds=200) == "success"
+    found = states(airflow, run_id)
+    assert (found["ask"], found["publish"], found["announce"]) == ("success", "success", "skipped")
+    assert [each["step"] for each in calls(data)].count("publish") == 1
     assert published(airflow) == before
 
 
