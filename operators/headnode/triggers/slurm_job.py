@@ -23,6 +23,7 @@ from headnode.slurm.record import JobRecord, Submission
 from headnode.slurm.resubmission import GiveUp, Resubmission, decide, end_of
 from headnode.slurm.states import phase_of
 from headnode.ssh.settings import ClusterSettings
+from headnode.triggers.log_room import room_in_log
 from headnode.triggers.reporting import stored_record, with_end, with_state
 from headnode.triggers.submitting import SubmittingTrigger
 
@@ -273,6 +274,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         try:
             async with aclosing(events):
                 async for event in events:
+                    await room_in_log()
                     match event:
                         case StateSeen(job):
                             self.log.info("%s", describe_state(job))

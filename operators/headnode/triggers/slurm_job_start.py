@@ -16,6 +16,7 @@ from headnode.hooks.deployment import adeployment_id
 from headnode.slurm.policy import FailurePolicy
 from headnode.slurm.visible import visible_block
 from headnode.triggers.cancelling import begin
+from headnode.triggers.log_room import room_in_log
 from headnode.triggers.outcome import failure
 from headnode.triggers.preparation import SITE_FIELDS, SPEC_FIELDS, labels_of, prepare_trigger
 from headnode.triggers.slurm_job import SlurmJobTrigger
@@ -86,6 +87,7 @@ class SlurmJobStartTrigger(BaseTrigger):
             self._refused = True
             yield TriggerEvent(failure(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}"))
             return
+        await room_in_log()
         self.log.info("the batch script:\n%s", visible_block(inner.script.rstrip("\n")))
         inner.task_instance, inner.timeout_after = self.task_instance, self.timeout_after
         self._inner = inner

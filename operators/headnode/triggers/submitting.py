@@ -26,6 +26,7 @@ from headnode.slurm.record import JobRecord, Labels
 from headnode.ssh.settings import ClusterSettings
 from headnode.triggers.cancelling import begin, cancel_unless_followed, task_states, was_deferred
 from headnode.triggers.dependencies import DependencyWatch
+from headnode.triggers.log_room import room_in_log
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.pace import let_scheduler_catch_up
 from headnode.triggers.reporting import store_record, store_result, stored_record
@@ -199,6 +200,7 @@ class SubmittingTrigger(BaseTrigger):
         if submitted.key.rpartition("-")[0] != request.place.owner:
             verb = "of an earlier try taken over"
         host = tracker.transport.host
+        await room_in_log()
         self.log.info("job %s %s on %s, directory %s", submitted.job_id, verb, host, submitted.directory)
         return submitted
 
