@@ -35,6 +35,7 @@ def main(  # noqa: PLR0917 - typer reads options from the arguments
     limit_seconds: Annotated[float, typer.Option(help="never stop a rival before this")] = 300.0,
     poll_seconds: Annotated[float | None, typer.Option(help="headnode's shortest interval; its own default")] = None,
     workers: Annotated[int, typer.Option(help="LocalExecutor's processes")] = 8,
+    capacity: Annotated[int, typer.Option(help="how many triggers the triggerer takes at a time")] = 2000,
     write: Annotated[bool, typer.Option(help="append the report to bench/RESULTS.md")] = False,  # noqa: FBT002
 ) -> None:
     """Measure, print a report; Ctrl-C ends everything that was started and reports what there is."""
@@ -51,7 +52,9 @@ def main(  # noqa: PLR0917 - typer reads options from the arguments
     load_before = os.getloadavg()[0]
     about = ""
     try:
-        with running_setting(plan, workers=workers, poll_seconds=poll_seconds, say=run.say) as setting:
+        with running_setting(
+            plan, workers=workers, capacity=capacity, poll_seconds=poll_seconds, say=run.say
+        ) as setting:
             about = describe_run(
                 shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
                 setting.cluster,

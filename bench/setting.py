@@ -97,9 +97,12 @@ class Setting:
 
 @contextlib.contextmanager
 def running_setting(
-    cases: Sequence[Case], *, workers: int, poll_seconds: float | None, say: Callable[[str], None]
+    cases: Sequence[Case], *, workers: int, capacity: int, poll_seconds: float | None, say: Callable[[str], None]
 ) -> Iterator[Setting]:
-    """Start the cluster and Airflow; end them, with their directory, at the end of the block or when interrupted."""
+    """Start the cluster and Airflow; end them, with their directory, at the end of the block or when interrupted.
+
+    `workers` is how many tasks run at a time, `capacity` how many triggers the triggerer takes.
+    """
     folder = Path(tempfile.mkdtemp(prefix="hnb"))
     with contextlib.ExitStack() as stack:
         stack.push(lambda kind, *_: _remove(folder, after=kind, say=say))
@@ -117,7 +120,7 @@ def running_setting(
             folder / "a",
             dags_folder=HERE / "dags",
             connections=_connections(cluster, cases, folder, poll_seconds),
-            env=_environment(cases, folder, workers),
+            env=_environment(cases, folder, workers=workers, capacity=capacity),
         )
         stack.callback(airflow.stop)
         yield Setting(folder=folder, cluster=cluster, airflow=airflow)
@@ -189,7 +192,7 @@ def _connections(
     return {**dict.fromkeys(WARM_UPS.values(), json.dumps(warm_up)), **measured}
 
 
-def _environment(cases: Sequence[Case], folder: Path, workers: int) -> dict[str, str]:
+def _environment(cases: Sequence[Case], folder: Path, *, workers: int, capacity: int) -> dict[str, str]:
     first = [Case(way=way, jobs=1, seconds=1).as_json() | {"name": name} for way, name in WARM_UPS.items()]
     plan = {
         "cases": [*first, *(case.as_json() for case in cases)],
@@ -205,7 +208,7 @@ def _environment(cases: Sequence[Case], folder: Path, workers: int) -> dict[str,
         # would log in once more.
         "AIRFLOW__HEADNODE__SWEEP_SECONDS": "36000",
         "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "2000",
-        "AIRFLOW__TRIGGERER__CAPACITY": "2000",
+        "AIRFLOW__TRIGGERER__CAPACITY": str(capacity),
         # The DAG files do not change, and parsing a thousand tasks again and again is no part of what is measured.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "36000",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "36000",
