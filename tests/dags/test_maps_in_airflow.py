@@ -93,7 +93,6 @@ def airflow(slurm_cluster, jobs_python, data, tmp_path_factory):
         dags_folder=LANDCOVER,
         connections={"slurm_default": json.dumps(connection)},
         env={
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             "HEADNODE_LANDCOVER_MAPS": str(maps),
             "HEADNODE_LANDCOVER_DATA": str(data),
             # The nodes are all this machine, and their names are Slurm's own.

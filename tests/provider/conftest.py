@@ -58,8 +58,6 @@ def airflow(connections, tmp_path_factory, watched_folder):
             "AIRFLOW__HEADNODE__SITES_FOLDER": str(DAGS.parent / "sites"),
             "AIRFLOW__HEADNODE__SWEEP_SECONDS": "90",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            # Files do not change here.
-            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
         },
