@@ -29,9 +29,13 @@ ARRAY_SETTLE_SECONDS: Final = 15.0
 SOON_SECONDS: Final = 5.0
 # So many that are expected to end soon are taken for a wave that is about to end.
 WAVE_OF_JOBS: Final = 20
-# These ends are taken back when Slurm requeues the job; they count when they are seen twice.
+# These ends are taken back when Slurm requeues the job; they count when they are seen twice, and are later than the
+# last look at which squeue still showed the job: slurmdbd may not have heard yet of the run that followed.
 _REVOCABLE: Final = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL})
+# So far the clocks of slurmctld and of the head node may be apart.
+_CLOCKS_APART_SECONDS: Final = 5
 _WAITING: Final = frozenset({Phase.PENDING, Phase.BLOCKED})
+_ALIVE: Final = _WAITING | {Phase.RUNNING}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,8 @@ class Followed:
 
     ``counts`` are an array's unfinished elements by state word; ``pending_seconds`` is how long the job has waited in
     the queue since it was submitted or requeued, by the cluster's clock, None where it does not wait.
-    ``ends_in_seconds`` is when it reaches its time limit, None where that is not known.
+    ``ends_in_seconds`` is when it reaches its time limit, None where that is not known. ``alive_at`` is when squeue
+    last showed it waiting or running, by the cluster's clock.
     """
 
     job_id: str
@@ -51,6 +56,7 @@ class Followed:
     counts: Mapping[str, int] = field(default_factory=dict)
     pending_seconds: int | None = None
     ends_in_seconds: int | None = None
+    alive_at: int | None = None
     missing_since: float | None = None
     elements: int | None = None  # how many accounting must know, 1 for a plain job; None is unknown
     end_seen: tuple[JobState, int] | None = None  # with the number of elements
@@ -96,6 +102,7 @@ def observe_queue(job: Followed, entry: QueueEntry | None, now_epoch: int) -> tu
         counts=entry.counts if entry.is_compound else {},
         pending_seconds=max(0, now_epoch - (entry.submitted_at or 0)) if waits else None,
         ends_in_seconds=entry.ends_at - now_epoch if entry.ends_at is not None else None,
+        alive_at=now_epoch if phase_of(entry.state) in _ALIVE else job.alive_at,
         missing_since=None,
         elements=job.elements if entry.is_compound else 1,
         end_seen=None,
@@ -118,14 +125,25 @@ def observe_accounting(
     is_new = job.end_seen != end
     since = now if job.missing_since is None else job.missing_since
     job = replace(job, end_seen=end, end_seen_since=now if is_new else job.end_seen_since, missing_since=since)
-    if entry.state in _REVOCABLE and is_new:
-        return replace(job, state=entry.state, state_word=entry.state_word), Wait()
+    seen_for = now - job.end_seen_since
+    if entry.state in _REVOCABLE and (is_new or (seen_for < lost_after_seconds and _is_of_an_earlier_run(job, entry))):
+        return (
+            replace(job, state=entry.state, state_word=entry.state_word),
+            Wait(doubtful=seen_for >= lost_after_seconds * _DOUBT),
+        )
     complete = job.elements is not None and entry.elements >= job.elements
-    if not complete and now - job.end_seen_since < ARRAY_SETTLE_SECONDS:
+    if not complete and seen_for < ARRAY_SETTLE_SECONDS:
         return job, Wait()
     return replace(
         job, state=entry.state, state_word=entry.state_word, reason=None, nodes=entry.nodes or job.nodes, counts={}
     ), Ended(entry=entry)
+
+
+def _is_of_an_earlier_run(job: Followed, entry: AccountingEntry) -> bool:
+    """Whether the job was seen alive after this end."""
+    if job.alive_at is None or entry.ended_at is None:
+        return False
+    return entry.ended_at < job.alive_at - _CLOCKS_APART_SECONDS
 
 
 def ends_soon(job: Followed, slowest_seconds: float) -> bool:
