@@ -92,7 +92,7 @@ def test_the_other_tasks_retry_is_waited_for(queued, sacct):
     second_try = run.record("retried")["job_id"]
     assert second_try != ids["retried"]
     assert run.record("after_retried")["job_id"] == ids["after_retried"]
-    assert f"job {ids['after_retried']} depends on afterok:{second_try} from now on" in run.log("after_retried")
+    assert f"letting job {ids['after_retried']} depend on afterok:{second_try} from now on" in run.log("after_retried")
     jobs = {each["JobID"]: each for each in sacct("JobID", "Start", "End", jobs=f"{second_try},{ids['after_retried']}")}
     assert jobs[second_try]["End"] <= jobs[ids["after_retried"]]["Start"]
 

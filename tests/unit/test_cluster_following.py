@@ -97,29 +97,27 @@ def test_a_revocable_end_counts_when_it_is_seen_twice(state: JobState):
     assert verdict == Wait()
 
 
-@pytest.mark.parametrize("state", REVOCABLE)
+@pytest.mark.parametrize("state", [*REVOCABLE, JobState.CANCELLED, JobState.COMPLETED])
 def test_the_end_of_an_earlier_run_does_not_count(state: JobState):
     """The job was requeued and ran again; slurmdbd, which lags behind, still shows how the first run ended."""
-    first_end, second_end = replace(accounted(state), ended_at=1_000), accounted(JobState.COMPLETED)
-    requeued, _ = observe_queue(JOB, queued(JobState.RUNNING), 1_060)
+    first_end = replace(accounted(state), last_submitted_at=1_000)
+    second_end = replace(accounted(JobState.COMPLETED), last_submitted_at=1_060)
+    requeued, _ = observe_queue(JOB, replace(queued(JobState.RUNNING), last_submitted_at=1_060), 1_070)
     for now in (10.0, 20.0):
         requeued, verdict = observe_accounting(requeued, first_end, now)
         assert verdict == Wait()
-    # slurmctld's own memory is asked as well, and clocks may be wrong: in the end the only word that there is counts.
     requeued, verdict = observe_accounting(requeued, first_end, 10.0 + LOST_AFTER_SECONDS - 1)
     assert verdict == Wait(doubtful=True)
     assert observe_accounting(requeued, second_end, 10.0 + LOST_AFTER_SECONDS)[1] == Ended(entry=second_end)
-    assert observe_accounting(requeued, first_end, 10.0 + LOST_AFTER_SECONDS)[1] == Ended(entry=first_end)
+    assert observe_accounting(requeued, first_end, 10.0 + LOST_AFTER_SECONDS)[1] == Lost()
 
 
-@pytest.mark.parametrize("ended_at", [None, 1_056, 1_060, 1_100])
-def test_an_end_after_the_last_look_at_the_queue_counts(ended_at: int | None):
-    """Also where two clocks of the cluster are some seconds apart."""
-    entry = replace(accounted(JobState.NODE_FAIL), ended_at=ended_at)
-    seen, _ = observe_queue(JOB, queued(JobState.RUNNING), 1_060)
-    ending, _ = observe_queue(seen, queued(JobState.COMPLETING), 2_000)
-    job, _ = observe_accounting(ending, entry, 0.0)
-    assert observe_accounting(job, entry, 10.0)[1] == Ended(entry=entry)
+@pytest.mark.parametrize("submitted_at", [None, 1_060, 1_061])
+def test_an_end_of_the_run_that_was_seen_counts(submitted_at: int | None):
+    """A job's own marker knows no submission."""
+    entry = replace(accounted(JobState.FAILED), last_submitted_at=submitted_at)
+    seen, _ = observe_queue(JOB, replace(queued(JobState.RUNNING), last_submitted_at=1_060), 1_070)
+    assert observe_accounting(seen, entry, 10.0)[1] == Ended(entry=entry)
 
 
 def test_an_array_has_ended_when_no_more_elements_come():

@@ -50,6 +50,7 @@ def test_a_completed_job_with_its_steps():
             elements=1,
             failed_elements=0,
             submitted_at=900,
+            last_submitted_at=900,
             started_at=901,
             ended_at=999,
         )

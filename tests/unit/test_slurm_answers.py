@@ -38,7 +38,7 @@ QUEUE = """\
 102|PENDING||N/A|N/A|891|Resources|/w/k2/work
 103_[3-10%4]|PENDING||N/A|N/A|892|JobArrayTaskLimit|/w/k3/work
 103_1|RUNNING|n2|900|4500|892|None|/w/k3/work
-103_2|COMPLETING|n[3-4]|900|4400|892|None|/w/k3/work
+103_2|COMPLETING|n[3-4]|900|4400|992|None|/w/k3/work
 104+0|RUNNING|n1|900|4500|893|None|/home/me
 104+1|RUNNING|n2|900|4500|893|None|/home/me
 105|REQUEUE_HOLD||N/A|N/A|894|job requeued in held state|/home/me
@@ -60,10 +60,12 @@ def test_a_queue():
         nodes="n1",
         counts={"RUNNING": 1},
         submitted_at=890,
+        last_submitted_at=890,
         ends_at=4500,
     )
     assert (queue["102"].state, queue["102"].reason, queue["102"].nodes) == (JobState.PENDING, "Resources", None)
     assert (queue["102"].submitted_at, queue["102"].ends_at) == (891, None)
+    assert (queue["103"].submitted_at, queue["103"].last_submitted_at) == (892, 992)
     assert (queue["103"].state, queue["103"].nodes, queue["103"].ends_at) == (JobState.RUNNING, "n2,n[3-4]", 4400)
     assert queue["103"].counts == {"PENDING": 8, "RUNNING": 1, "COMPLETING": 1}
     assert (queue["104"].state, queue["104"].nodes) == (JobState.RUNNING, "n1,n2")

@@ -29,13 +29,9 @@ ARRAY_SETTLE_SECONDS: Final = 15.0
 SOON_SECONDS: Final = 5.0
 # So many that are expected to end soon are taken for a wave that is about to end.
 WAVE_OF_JOBS: Final = 20
-# These ends are taken back when Slurm requeues the job; they count when they are seen twice, and are later than the
-# last look at which squeue still showed the job: slurmdbd may not have heard yet of the run that followed.
+# These ends are taken back when Slurm requeues the job; they count when they are seen twice.
 _REVOCABLE: Final = frozenset({JobState.PREEMPTED, JobState.NODE_FAIL, JobState.BOOT_FAIL})
-# So far the clocks of slurmctld and of the head node may be apart.
-_CLOCKS_APART_SECONDS: Final = 5
 _WAITING: Final = frozenset({Phase.PENDING, Phase.BLOCKED})
-_ALIVE: Final = _WAITING | {Phase.RUNNING}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +40,8 @@ class Followed:
 
     ``counts`` are an array's unfinished elements by state word; ``pending_seconds`` is how long the job has waited in
     the queue since it was submitted or requeued, by the cluster's clock, None where it does not wait.
-    ``ends_in_seconds`` is when it reaches its time limit, None where that is not known. ``alive_at`` is when squeue
-    last showed it waiting or running, by the cluster's clock.
+    ``ends_in_seconds`` is when it reaches its time limit, None where that is not known. ``submitted_at`` is when it
+    (or the last of its elements) was submitted or requeued, by the cluster's clock.
     """
 
     job_id: str
@@ -56,7 +52,7 @@ class Followed:
     counts: Mapping[str, int] = field(default_factory=dict)
     pending_seconds: int | None = None
     ends_in_seconds: int | None = None
-    alive_at: int | None = None
+    submitted_at: int | None = None
     missing_since: float | None = None
     elements: int | None = None  # how many accounting must know, 1 for a plain job; None is unknown
     end_seen: tuple[JobState, int] | None = None  # with the number of elements
@@ -102,7 +98,7 @@ def observe_queue(job: Followed, entry: QueueEntry | None, now_epoch: int) -> tu
         counts=entry.counts if entry.is_compound else {},
         pending_seconds=max(0, now_epoch - (entry.submitted_at or 0)) if waits else None,
         ends_in_seconds=entry.ends_at - now_epoch if entry.ends_at is not None else None,
-        alive_at=now_epoch if phase_of(entry.state) in _ALIVE else job.alive_at,
+        submitted_at=entry.last_submitted_at or job.submitted_at,
         missing_since=None,
         elements=job.elements if entry.is_compound else 1,
         end_seen=None,
@@ -115,7 +111,7 @@ def observe_accounting(
     job: Followed, entry: AccountingEntry | None, now: float, lost_after_seconds: float = LOST_AFTER_SECONDS
 ) -> tuple[Followed, Wait | Ended | Lost]:
     """Take in what is known of a job that squeue does not show; None is that nothing is."""
-    if entry is None or not phase_of(entry.state).ended:
+    if entry is None or not phase_of(entry.state).ended or _is_of_an_earlier_run(job, entry):
         since = now if job.missing_since is None else job.missing_since
         job = replace(job, missing_since=since, end_seen=None)
         if now - since >= lost_after_seconds:
@@ -125,14 +121,10 @@ def observe_accounting(
     is_new = job.end_seen != end
     since = now if job.missing_since is None else job.missing_since
     job = replace(job, end_seen=end, end_seen_since=now if is_new else job.end_seen_since, missing_since=since)
-    seen_for = now - job.end_seen_since
-    if entry.state in _REVOCABLE and (is_new or (seen_for < lost_after_seconds and _is_of_an_earlier_run(job, entry))):
-        return (
-            replace(job, state=entry.state, state_word=entry.state_word),
-            Wait(doubtful=seen_for >= lost_after_seconds * _DOUBT),
-        )
+    if entry.state in _REVOCABLE and is_new:
+        return replace(job, state=entry.state, state_word=entry.state_word), Wait()
     complete = job.elements is not None and entry.elements >= job.elements
-    if not complete and seen_for < ARRAY_SETTLE_SECONDS:
+    if not complete and now - job.end_seen_since < ARRAY_SETTLE_SECONDS:
         return job, Wait()
     return replace(
         job, state=entry.state, state_word=entry.state_word, reason=None, nodes=entry.nodes or job.nodes, counts={}
@@ -140,10 +132,13 @@ def observe_accounting(
 
 
 def _is_of_an_earlier_run(job: Followed, entry: AccountingEntry) -> bool:
-    """Whether the job was seen alive after this end."""
-    if job.alive_at is None or entry.ended_at is None:
+    """Whether the job was requeued after this end: Slurm counts that as a new submission, of which slurmdbd hears late.
+
+    See ``kill_running_job_by_node_name`` and ``_job_requeue_op`` in src/slurmctld/job_mgr.c.
+    """
+    if job.submitted_at is None or entry.last_submitted_at is None:
         return False
-    return entry.ended_at < job.alive_at - _CLOCKS_APART_SECONDS
+    return entry.last_submitted_at < job.submitted_at
 
 
 def ends_soon(job: Followed, slowest_seconds: float) -> bool:

@@ -35,7 +35,8 @@ class AccountingEntry:
     """What is known of a job that left the queue, its array elements (or components) taken together.
 
     Accounting may not have heard of all ``elements`` yet. ``exit_code`` and ``signal`` are those of the element (or
-    job) whose state speaks for the whole. Times are the cluster's, in seconds since the epoch. ``element_ends`` are
+    job) whose state speaks for the whole. Times are the cluster's, in seconds since the epoch; ``submitted_at`` and
+    ``last_submitted_at`` are of the first and the last of them that was submitted or requeued. ``element_ends`` are
     by SLURM_ARRAY_TASK_ID, and empty for a job that is no array. ``source`` is who says so: sacct, slurmctld
     (``scontrol``), or the marker that the job itself wrote when its script ended.
     """
@@ -50,6 +51,7 @@ class AccountingEntry:
     elements: int
     failed_elements: int
     submitted_at: int | None = None
+    last_submitted_at: int | None = None
     started_at: int | None = None
     ended_at: int | None = None
     element_ends: Mapping[int, ElementEnd] = field(default_factory=dict)
@@ -113,6 +115,7 @@ def accounting_entry(
     """Return the entry of the job that consists of ``parts``, of which there must be one at least."""
     state = combined_state(part.state for part in parts)
     speaker = next(part for part in parts if part.state is state)
+    submitted = [part.submitted_at for part in parts if part.submitted_at]
     return AccountingEntry(
         job_id=job_id,
         state=state,
@@ -123,7 +126,8 @@ def accounting_entry(
         usage=_usage(job_id, parts),
         elements=sum(elements_in(part.suffix) for part in parts),
         failed_elements=sum(elements_in(part.suffix) for part in parts if phase_of(part.state) is Phase.FAILED),
-        submitted_at=min((part.submitted_at for part in parts if part.submitted_at), default=None),
+        submitted_at=min(submitted, default=None),
+        last_submitted_at=max(submitted, default=None),
         started_at=min((part.started_at for part in parts if part.started_at), default=None),
         ended_at=max((part.ended_at for part in parts if part.ended_at), default=None),
         element_ends=_element_ends(parts),

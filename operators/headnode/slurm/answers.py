@@ -24,7 +24,8 @@ class QueueEntry:
     """An unfinished job, its array elements taken together. ``state_word`` is Slurm's own word.
 
     ``counts`` says how many elements (or components) are in which state. Times are the cluster's, in seconds since
-    the epoch; ``ends_at`` is when the first of them reaches its time limit.
+    the epoch; ``submitted_at`` and ``last_submitted_at`` are of the first and the last of them that was submitted or
+    requeued, ``ends_at`` is when the first of them reaches its time limit.
     """
 
     job_id: str
@@ -35,6 +36,7 @@ class QueueEntry:
     is_compound: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
     submitted_at: int | None = None
+    last_submitted_at: int | None = None
     ends_at: int | None = None
 
 
@@ -109,6 +111,7 @@ def _queue_entry(job_id: str, rows: list[_QueueRow]) -> QueueEntry:
     counts: Counter[str] = Counter()
     for row in rows:
         counts[row.word] += elements_in(row.part)
+    submitted = [row.submitted_at for row in rows if row.submitted_at is not None]
     ends = [row.ends_at for row in rows if row.ends_at is not None and row.nodes]
     return QueueEntry(
         job_id=job_id,
@@ -118,7 +121,8 @@ def _queue_entry(job_id: str, rows: list[_QueueRow]) -> QueueEntry:
         nodes=",".join(dict.fromkeys(row.nodes for row in rows if row.nodes)) or None,
         is_compound=any(row.part for row in rows),
         counts=dict(counts),
-        submitted_at=min((row.submitted_at for row in rows if row.submitted_at is not None), default=None),
+        submitted_at=min(submitted, default=None),
+        last_submitted_at=max(submitted, default=None),
         ends_at=min(ends, default=None),
     )
 

@@ -218,6 +218,7 @@ class DependencyWatch:
         for job_id, waits_for in vain.items():
             if dependency and set(_JOB_ID.findall(dependency)) <= set(_JOB_ID.findall(waits_for)):
                 continue
-            await self._ask(lambda job_id=job_id: set_dependency(job_id, dependency))  # type: ignore[misc]
+            # Said first: the job may start at once and end before the answer is here.
             self._given = dependency
-            self._log.info("job %s depends on %s from now on", job_id, dependency or "nothing")
+            self._log.info("letting job %s depend on %s from now on", job_id, dependency or "nothing")
+            await self._ask(lambda job_id=job_id: set_dependency(job_id, dependency))  # type: ignore[misc]
