@@ -7,12 +7,13 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from bench.cases import RIVALS, Case, chosen_cases, default_cases, quick_cases
+from bench.cases import RIVALS, TASKS_PER_DAG, Case, chosen_cases, default_cases, quick_cases
 from bench.measure import Measurement, measure
 from bench.report import describe_run, render_report
 from bench.requirements import checks
@@ -36,6 +37,7 @@ def main(  # noqa: PLR0917 - typer reads options from the arguments
     poll_seconds: Annotated[float | None, typer.Option(help="headnode's shortest interval; its own default")] = None,
     workers: Annotated[int, typer.Option(help="LocalExecutor's processes")] = 8,
     capacity: Annotated[int, typer.Option(help="how many triggers the triggerer takes at a time")] = 2000,
+    tasks_per_dag: Annotated[int, typer.Option(min=1, help="how many plain tasks a DAG has at most")] = TASKS_PER_DAG,
     write: Annotated[bool, typer.Option(help="append the report to bench/RESULTS.md")] = False,  # noqa: FBT002
 ) -> None:
     """Measure, print a report; Ctrl-C ends everything that was started and reports what there is."""
@@ -46,6 +48,7 @@ def main(  # noqa: PLR0917 - typer reads options from the arguments
         plan = chosen_cases(quick_cases() if quick else default_cases(), jobs=jobs or (), ways=ways, seconds=seconds)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    plan = [replace(case, tasks_per_dag=tasks_per_dag) for case in plan]
     if not plan:
         raise typer.BadParameter("nothing is left to measure: there is no such way with so many jobs")
     run = Run(patience=patience, limit_seconds=limit_seconds)

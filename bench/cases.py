@@ -20,6 +20,7 @@ WAYS: Final = {
 }
 RIVALS: Final = frozenset({"remote_job", "bash_loop"})
 BY_HAND: Final = frozenset({"loop_by_hand", "array_by_hand"})
+PLAIN_WAYS: Final = frozenset({"plain", "control"})
 OF_HEADNODE: Final = frozenset({"headnode", "plain", "array"})
 
 # Long jobs for a hundred, as the requirement says; short ones where their number is what is measured.
@@ -27,6 +28,8 @@ JOB_SECONDS: Final = {1: 10, 10: 10, 100: 30, 1000: 5}
 # Of an array: four rounds on 256 slots, so that the shell's and Airflow's own seconds do not decide.
 ARRAY_SECONDS: Final = {1000: 20, 10_000: 1}
 ASKED_SECONDS: Final = 10
+# Airflow sends each trigger that starts a task its own copy of the whole DAG.
+TASKS_PER_DAG: Final = 100
 QUICK_JOBS: Final = (1, 10)
 MAPPED_WAYS: Final = ("headnode", "remote_job", "bash_loop")
 MANY_WAYS: Final = ("plain", "control", "loop_by_hand")
@@ -37,16 +40,26 @@ LARGEST_ARRAY: Final = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """N jobs of S seconds, one way. Its name is also its DAG's id and its Airflow connection's id."""
+    """N jobs of S seconds, one way. Its name is also its DAG's id and its Airflow connection's id.
+
+    Plain tasks, which a DAG names one by one, are those of as many DAGs as ``tasks_per_dag`` demands.
+    """
 
     way: str
     jobs: int
     seconds: int
+    tasks_per_dag: int = TASKS_PER_DAG
 
     @property
     def name(self) -> str:
         """E.g. ``plain_100``."""
         return f"{self.way}_{self.jobs}"
+
+    @property
+    def dag_ids(self) -> list[str]:
+        """The DAGs that are run at the same time."""
+        count = math.ceil(self.jobs / self.tasks_per_dag) if self.way in PLAIN_WAYS else 1
+        return [self.name] if count == 1 else [f"{self.name}_{at}" for at in range(count)]
 
     @property
     def minutes_limit(self) -> int:
@@ -55,7 +68,7 @@ class Case:
 
     def as_json(self) -> dict[str, Any]:
         """Return what the DAG files need to know."""
-        return {**asdict(self), "name": self.name, "minutes_limit": self.minutes_limit}
+        return {**asdict(self), "name": self.name, "dag_ids": self.dag_ids, "minutes_limit": self.minutes_limit}
 
 
 def default_cases() -> list[Case]:

@@ -26,6 +26,7 @@ from bench.meters import (
 )
 from bench.setting import WARM_UPS, Setting
 from headnode.testing.airflow import AirflowApiError
+from headnode.testing.airflow_api import ENDED_RUN_STATES
 
 # From so many jobs on, a case gets a triggerer of its own.
 OWN_TRIGGERER: Final = 100
@@ -89,14 +90,14 @@ def measure(case: Case, setting: Setting, *, limit_seconds: float | None, say: C
     first_use = _prepare(case, setting)
     before, began, began_at = head_node_load(setting), time.monotonic(), time.time()
     with AirflowMeter(setting) as meter:
-        run_id = setting.airflow.trigger_dag(case.name)
-        state = _wait_for_run(case, setting, run_id, limit_seconds=limit_seconds, say=say)
+        runs = [(dag_id, setting.airflow.trigger_dag(dag_id)) for dag_id in case.dag_ids]
+        state = _wait_for_runs(case, setting, runs, limit_seconds=limit_seconds, say=say)
         wall, ended_at = time.monotonic() - began, time.time()
-    tasks = setting.airflow.task_instances(case.name, run_id)
+    tasks = [task for dag_id, run_id in runs for task in setting.airflow.task_instances(dag_id, run_id)]
     ends = job_ends(setting, case.name)
     load = head_node_load(setting) - before
-    if state == "running":
-        setting.airflow.set_run_state(case.name, run_id, "failed")
+    for dag_id, run_id in runs if state == "running" else ():
+        setting.airflow.set_run_state(dag_id, run_id, "failed")
     called = calls(setting, since=began_at, until=ended_at)
     return Measurement(
         case=case,
@@ -133,17 +134,31 @@ def _prepare(case: Case, setting: Setting) -> Pause | None:
             break
     else:
         raise RuntimeError(f"the first job of a new triggerer ended with {state}; look at the log of DAG {dag_id}")
-    setting.airflow.wait_for_dag(case.name)
+    for each in case.dag_ids:
+        setting.airflow.wait_for_dag(each)
     time.sleep(QUIET_SECONDS)
     return longest_pause(setting, since=began, until=time.time())
 
 
-def _wait_for_run(
-    case: Case, setting: Setting, run_id: str, *, limit_seconds: float | None, say: Callable[[str], None]
+def _wait_for_runs(
+    case: Case,
+    setting: Setting,
+    runs: Sequence[tuple[str, str]],
+    *,
+    limit_seconds: float | None,
+    say: Callable[[str], None],
 ) -> str:
-    """Return the run's last state, ``running`` where the limit came first."""
+    """Return the runs' last state, ``failed`` where one failed, ``running`` where the limit came first."""
     began = said = time.monotonic()
-    while (state := _run_state(case, setting, run_id, say=say)) not in ("success", "failed"):
+    left = dict(runs)
+    failed = False
+    while left:
+        dag_id, run_id = next(iter(left.items()))
+        state = _run_state(dag_id, run_id, setting, say=say)
+        if state in ENDED_RUN_STATES:
+            failed |= state == "failed"
+            del left[dag_id]
+            continue
         now = time.monotonic()
         if now - began > (limit_seconds or LONGEST_SECONDS):
             return "running"
@@ -151,13 +166,13 @@ def _wait_for_run(
             said = now
             say(f"{case.name}: {count_ended(setting, case.name)} of {case.jobs} jobs have ended, {now - began:.0f} s")
         time.sleep(LOOK_SECONDS)
-    return state
+    return "failed" if failed else "success"
 
 
-def _run_state(case: Case, setting: Setting, run_id: str, *, say: Callable[[str], None]) -> str:
+def _run_state(dag_id: str, run_id: str, setting: Setting, *, say: Callable[[str], None]) -> str:
     """Return the run's state; an API server that is too busy to answer in time is asked again, a dead one is not."""
     try:
-        return setting.airflow.run_state(case.name, run_id)
+        return setting.airflow.run_state(dag_id, run_id)
     except AirflowApiError as error:
         if error.status != 0 or not setting.airflow.is_running:
             raise

@@ -95,10 +95,11 @@ def _row(each: Measurement) -> list[str]:
     case = each.case
     wall = f"> {each.wall_seconds:.0f}, stopped" if each.stopped else f"{each.wall_seconds:.1f}"
     tasks = ", ".join(f"{count} {name}" for name, count in sorted(each.tasks.items())) or "-"
+    dags = f" of {len(case.dag_ids)} DAGs" if len(case.dag_ids) > 1 else ""
     load = each.load
     calls = [str(load.calls[name]) if load else "-" for name in ("sbatch", "squeue", "sacct")]
     return [
-        *(str(case.jobs), f"{WAYS[case.way]} ({case.seconds} s)", wall, tasks),
+        *(str(case.jobs), f"{WAYS[case.way]}{dags} ({case.seconds} s)", wall, tasks),
         *((str(load.logins), str(load.dropped)) if load else ("-", "-")),
         *calls,
         _number(load.cpu_seconds if load else None),

@@ -48,7 +48,8 @@ def control(case: dict[str, Any], at: int) -> None:
 
 for case in PLAN["cases"]:
     if case["way"] in ("plain", "control"):
-        with DAG(case["name"], schedule=None) as dag:
-            for at in range(case["jobs"]):
-                {"plain": plain, "control": control}[case["way"]](case, at)
-        globals()[case["name"]] = dag
+        for part, dag_id in enumerate(case["dag_ids"]):
+            with DAG(dag_id, schedule=None) as dag:
+                for at in range(part, case["jobs"], len(case["dag_ids"])):
+                    {"plain": plain, "control": control}[case["way"]](case, at)
+            globals()[dag_id] = dag
