@@ -193,7 +193,9 @@ def _connections(
 
 
 def _environment(cases: Sequence[Case], folder: Path, *, workers: int, capacity: int) -> dict[str, str]:
-    first = [Case(way=way, jobs=1, seconds=1).as_json() | {"name": name, "dag_ids": [name]} for way, name in WARM_UPS.items()]
+    first = [
+        Case(way=way, jobs=1, seconds=1).as_json() | {"name": name, "dag_ids": [name]} for way, name in WARM_UPS.items()
+    ]
     plan = {
         "cases": [*first, *(case.as_json() for case in cases)],
         "ends": str(folder / "e"),
