@@ -114,11 +114,11 @@ class Run:
         """Return the record of a task's job, None before there is one."""
         return self.xcom(task_id, "slurm_job", map_index)
 
-    def wait_for_record(self, task_id, *, state=None, not_job=None, timeout_seconds=120):
+    def wait_for_record(self, task_id, map_index=-1, *, state=None, not_job=None, timeout_seconds=120):
         """Wait until the task's job is in ``state`` (and is another one than ``not_job``); return its record."""
 
         def found():
-            record = self.record(task_id)
+            record = self.record(task_id, map_index)
             fits = record and record["job_id"] != not_job and state in (None, record["state"])
             return record if fits else None
 

@@ -28,6 +28,9 @@ def queued(start, slurm_cluster, tmp_path_factory):
     run = start("dependency_jobs", gate=str(gate))
     try:
         ids = {task_id: run.wait_for_record(task_id)["job_id"] for task_id in (*GATED, "first", "broken", "retried")}
+        run.wait_for_record("after_pairs")
+        for index in range(2):
+            run.wait_for_record("after_each", index)
         answer = slurm_cluster.run("squeue", "--noheader", "--format=%i|%T|%r|%E")
     finally:
         gate.touch()

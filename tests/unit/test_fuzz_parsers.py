@@ -338,9 +338,9 @@ def test_slurmctld_says_success_in_a_whole_record_alone(text):
     """From the id at its beginning to the directory at its end."""
     try:
         parts = end_markers.parse_scontrol(text, {"101": said.KEY}).get("101", [])
+        entry = entry_without_accounting("101", parts, {})
     except UnreadableAnswer:
         return
-    entry = entry_without_accounting("101", parts, {})
     if entry is not None and phase_of(entry.state) is Phase.SUCCEEDED:
         whole = [line for line in text.split("\n") if line.startswith("JobId=101 ")]
         assert any(" JobState=COMPLETED Reason=" in line and f"/{said.KEY}/work " in line for line in whole)

@@ -42,7 +42,7 @@ with DAG(
     SlurmJobOperator(task_id="alone_1", **ALONE)
     SlurmJobOperator(task_id="alone_2", **ALONE)
 
-    SlurmJobOperator.partial(task_id="each").expand(command=["sleep 3", "sleep 4"])
+    SlurmJobOperator.partial(task_id="each", env=gate).expand(command=[GATE + "true", GATE + "sleep 0"])
     SlurmJobOperator.partial(task_id="after_each", depends_on="each").expand(command=["true", "sleep 0"])
 
     # One element fails at first; whoever depends on the array waits for the round that cures it.
@@ -53,7 +53,9 @@ with DAG(
         element_retries=1,
     )
     SlurmJobOperator(task_id="after_tiles", command="true", depends_on=tiles)
-    pairs = SlurmArrayOperator(task_id="pairs", command='sleep "$((1 + 4 * HEADNODE_ELEMENT))"', array="0-1")
+    pairs = SlurmArrayOperator(
+        task_id="pairs", command=GATE + 'sleep "$((1 + 4 * HEADNODE_ELEMENT))"', array="0-1", env=gate
+    )
     SlurmArrayOperator(task_id="after_pairs", command="true", array="0-1", depends_on={"aftercorr": pairs})
 
     SlurmJobOperator(

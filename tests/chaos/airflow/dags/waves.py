@@ -10,12 +10,13 @@ from headnode import SlurmJobOperator
 FULL = os.environ.get("HEADNODE_FULL") == "1"
 TASKS = 12 if FULL else 4
 STEP_SECONDS = 10 if FULL else 3
-# A job that finds the lock taken runs beside another job of its task.
+# A job that finds the lock taken runs beside another job of its task; none ends while a test holds them.
 COMMAND = """\
 exec 8>>"$HEADNODE_DIRECTORY/../.beside"
 flock -n 8 || echo $SLURM_JOB_ID >> "$HEADNODE_DIRECTORY/../overlaps"
 echo first
 sleep {seconds}
+while [ -e "$HEADNODE_DIRECTORY/../../../hold" ]; do sleep 0.5; done
 echo last
 echo {number} > $HEADNODE_RESULT"""
 
