@@ -29,7 +29,7 @@ echo "Have them installed by whoever administers this machine, or use containers
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help packages environments demo stop up down browser faults test chaos lint bench bench-landcover bench-landcover-scale clean
+.PHONY: help packages environments demo stop up down browser faults test test-jobs chaos lint bench bench-landcover bench-landcover-scale clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
@@ -72,11 +72,15 @@ environments: packages browser faults  ## install all that demonstration and tes
 	@$(MAKE) -s -j2 $(VENV)/.tested $(JOBS_VENV)/.tested
 
 test: environments  ## run every test, on real parts
-	@# What runs on clusters is tested beside the rest, in its own environment, and told of at the end.
-	@$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs > .jobs-tests.log 2>&1 & jobs=$$!; \
-	trap 'kill $$jobs 2>/dev/null' EXIT; \
-	code=0; $(VENV)/bin/python -m pytest -n 4 || code=$$?; \
-	wait $$jobs || code=$$?; cat .jobs-tests.log; rm -f .jobs-tests.log; exit $$code
+	@# What runs on clusters is tested beside the rest, in its own environment, and told of at the end;
+	@# TEST_JOBS=no is for who runs `make test-jobs` besides.
+	@if [ "$(TEST_JOBS)" != no ]; then $(MAKE) -s test-jobs > .jobs-tests.log 2>&1 & jobs=$$!; fi; \
+	trap '[ -z "$$jobs" ] || kill $$jobs 2>/dev/null' EXIT; \
+	code=0; $(VENV)/bin/python -m pytest -n 3 || code=$$?; \
+	[ -z "$$jobs" ] || { wait $$jobs || code=$$?; cat .jobs-tests.log; rm -f .jobs-tests.log; }; exit $$code
+
+test-jobs: $(JOBS_VENV)/.tested  ## run the tests of what runs on clusters alone
+	@$(JOBS_VENV)/bin/python -m pytest -c tests/jobs/pytest.ini tests/jobs
 
 $(JOBS_VENV)/.tested: $(JOBS_VENV)/.installed tests/jobs/requirements.txt
 	@$(call PIP_INSTALL,$(JOBS_VENV)) -r tests/jobs/requirements.txt

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from seldom_read import SELDOM_READ
 
 from headnode.testing.airflow import AirflowApiError, AirflowStartError, PrivateAirflow
 from headnode.testing.airflow_api import AirflowApi
@@ -34,6 +35,7 @@ def airflow(tmp_path_factory):
         users={"ada": "admin", "vera": "viewer"},
         # Triggers of a killed triggerer are taken over after this time.
         env={
+            **SELDOM_READ,
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
         },

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from seldom_read import SELDOM_READ
 
 from headnode.testing.airflow import AirflowApiError, PrivateAirflow
 
@@ -54,6 +55,7 @@ def airflow(connections, tmp_path_factory, watched_folder):
         dags_folder=DAGS,
         connections=connections,
         env={
+            **SELDOM_READ,
             "HEADNODE_TEST_WATCHED": str(watched_folder),
             "AIRFLOW__HEADNODE__SITES_FOLDER": str(DAGS.parent / "sites"),
             "AIRFLOW__HEADNODE__SWEEP_SECONDS": "90",

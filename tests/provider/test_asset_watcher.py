@@ -15,10 +15,19 @@ def runs(airflow, wait_until):
     """Return a function that waits for so many runs of the DAG, and returns what each was told."""
     airflow.wait_for_dag("watched_path")
     airflow.unpause("watched_path")
+    asked_at = time.monotonic()
+
+    def read_again():
+        nonlocal asked_at
+        if time.monotonic() > asked_at + 10:
+            airflow.read_again("watched_path")
+            asked_at = time.monotonic()
 
     def ended(count):
         def all_ended():
             known = airflow.api("GET", "/dags/watched_path/dagRuns", params={"order_by": "run_after"})["dag_runs"]
+            if not known:
+                read_again()
             return known if len(known) >= count and all(run["state"] == "success" for run in known) else None
 
         found = wait_until(all_ended, f"{count} runs have ended", timeout_seconds=300)

@@ -147,7 +147,7 @@ class Run:
                 if error.status != 0:
                     raise
             assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}; {self.states()}"
-            time.sleep(0.3)
+            time.sleep(0.5)
 
     def wait_until_running(self, *task_ids):
         """Wait until the last job of each of the tasks runs."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import sync_playwright
+from seldom_read import SELDOM_READ
 
 from headnode.testing.airflow import PrivateAirflow
 
@@ -31,7 +32,7 @@ def airflow(tmp_path_factory):
         dags_folder=Path(__file__).parent / "dags",
         components=("api-server", "scheduler", "dag-processor"),
         users=USERS,
-        env={"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"},
+        env={**SELDOM_READ, "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"},
     )
     try:
         server.trigger_dag(DAG_ID, run_id=RUN_ID)

@@ -61,6 +61,11 @@ class AirflowApi:
         """Let the scheduler run the DAG."""
         self.api("PATCH", f"/dags/{dag_id}", {"is_paused": False}, {"update_mask": "is_paused"})
 
+    def read_again(self, dag_id: str) -> None:
+        """Have the DAG's file read again at once, changed or not: the watchers of a new asset begin with that."""
+        token = self.api("GET", f"/dags/{dag_id}/details")["file_token"]
+        self.api("PUT", f"/parseDagFile/{token}")
+
     def import_errors(self) -> list[dict[str, Any]]:
         """Give the errors of DAG files: ``filename`` and ``stack_trace`` among others."""
         return list(self.api("GET", "/importErrors")["import_errors"])

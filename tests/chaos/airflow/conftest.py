@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from counted_runs import WAIT_SECONDS, Run, revive_scheduler
+from seldom_read import SELDOM_READ
 
 from headnode.testing import SlurmCluster
 from headnode.testing.airflow import AirflowApiError, PrivateAirflow
@@ -80,7 +81,7 @@ def airflow(cluster, work, dags_folder, tmp_path_factory):
         tmp_path_factory.mktemp("airflow"),
         dags_folder=dags_folder,
         connections={"slurm_default": json.dumps(fields)},
-        env={"AIRFLOW__HEADNODE__DEPLOYMENT_ID": "chaos", **SETTINGS},
+        env={"AIRFLOW__HEADNODE__DEPLOYMENT_ID": "chaos", **SELDOM_READ, **SETTINGS},
     )
     try:
         yield running
