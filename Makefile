@@ -76,7 +76,7 @@ test: environments  ## run every test, on real parts
 	@# TEST_JOBS=no is for who runs `make test-jobs` besides.
 	@if [ "$(TEST_JOBS)" != no ]; then $(MAKE) -s test-jobs > .jobs-tests.log 2>&1 & jobs=$$!; fi; \
 	trap '[ -z "$$jobs" ] || kill $$jobs 2>/dev/null' EXIT; \
-	code=0; $(VENV)/bin/python -m pytest -n 3 || code=$$?; \
+	code=0; $(VENV)/bin/python -m pytest -n 4 || code=$$?; \
 	[ -z "$$jobs" ] || { wait $$jobs || code=$$?; cat .jobs-tests.log; rm -f .jobs-tests.log; }; exit $$code
 
 test-jobs: $(JOBS_VENV)/.tested  ## run the tests of what runs on clusters alone
