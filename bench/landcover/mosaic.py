@@ -12,7 +12,6 @@ import argparse
 import datetime as dt
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
@@ -36,7 +35,7 @@ from landcover_jobs.product.predictions import SCORE_SCALE
 from landcover_jobs.records import file_sha256, record_made
 from landcover_jobs.validation.accuracy import scores_with_groups
 
-from bench.landcover.tile import YEAR, say
+from bench.landcover.tile import YEAR, command_line, say
 
 MIB: Final = 1 << 20
 CLASSES: Final = 10
@@ -243,7 +242,7 @@ def publish_before(folder: MapFolder) -> None:
 
 def report(results: list[Measured]) -> str:
     """Return the figures and what follows from them for a whole tile, as Markdown."""
-    command = shlex.join(["python", "-m", "bench.landcover.mosaic", *sys.argv[1:]])
+    command = command_line()
     now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
         "## Putting tiles together",

@@ -185,7 +185,7 @@ def run_step(step: str, data: Path, whole: MapConfiguration, threads: int) -> tu
 
 def report(written: Written, results: list[Measured]) -> str:
     """Return the figures and what follows from them for a whole tile, as Markdown."""
-    command = shlex.join(["python", "-m", "bench.landcover.tile", *sys.argv[1:]])
+    command = command_line()
     now = dt.datetime.now(tz=dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [
         "## A tile of 10,980 x 10,980 pixels",
@@ -205,6 +205,13 @@ def report(written: Written, results: list[Measured]) -> str:
     return "\n".join(
         [*lines, *(f"\n{whole_tile(first_of_each[step])}" for step in sorted(first_of_each, reverse=True))]
     )
+
+
+def command_line() -> str:
+    """Return what was called, e.g. ``python -m bench.landcover.tile --quick``."""
+    name = Path(sys.argv[0]).stem
+    module = "bench.landcover" if name == "__main__" else f"bench.landcover.{name}"
+    return shlex.join(["python", "-m", module, *sys.argv[1:]])
 
 
 def line(each: Measured) -> str:
