@@ -120,6 +120,23 @@ def test_an_end_of_the_run_that_was_seen_counts(submitted_at: int | None):
     assert observe_accounting(seen, entry, 10.0)[1] == Ended(entry=entry)
 
 
+def test_an_element_that_ran_again_is_waited_for():
+    """Also when it has left the queue before the others, which were submitted earlier."""
+    array = Followed(job_id="7", elements=2)
+    for submitted_at in (1_060, 1_000):
+        shown = replace(queued(JobState.RUNNING), is_compound=True, last_submitted_at=submitted_at)
+        array, _ = observe_queue(array, shown, 1_070)
+    early, whole = (
+        replace(accounted(JobState.NODE_FAIL, elements=2), last_submitted_at=submitted_at)
+        for submitted_at in (1_000, 1_060)
+    )
+    for now in (10.0, 20.0):
+        array, verdict = observe_accounting(array, early, now)
+        assert verdict == Wait()
+    array, _ = observe_accounting(array, whole, 30.0)
+    assert observe_accounting(array, whole, 40.0)[1] == Ended(entry=whole)
+
+
 def test_an_array_has_ended_when_no_more_elements_come():
     """Accounting hears of the elements by and by: what the first ones did is not what all did."""
     one, all_three = accounted(JobState.COMPLETED, elements=1), accounted(JobState.FAILED, elements=3)

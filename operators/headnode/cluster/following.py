@@ -40,8 +40,8 @@ class Followed:
 
     ``counts`` are an array's unfinished elements by state word; ``pending_seconds`` is how long the job has waited in
     the queue since it was submitted or requeued, by the cluster's clock, None where it does not wait.
-    ``ends_in_seconds`` is when it reaches its time limit, None where that is not known. ``submitted_at`` is when it
-    (or the last of its elements) was submitted or requeued, by the cluster's clock.
+    ``ends_in_seconds`` is when it reaches its time limit, None where that is not known. ``last_submitted_at`` is
+    when it, or the last of its elements, was submitted or requeued, by the cluster's clock.
     """
 
     job_id: str
@@ -52,7 +52,7 @@ class Followed:
     counts: Mapping[str, int] = field(default_factory=dict)
     pending_seconds: int | None = None
     ends_in_seconds: int | None = None
-    submitted_at: int | None = None
+    last_submitted_at: int | None = None
     missing_since: float | None = None
     elements: int | None = None  # how many accounting must know, 1 for a plain job; None is unknown
     end_seen: tuple[JobState, int] | None = None  # with the number of elements
@@ -98,7 +98,7 @@ def observe_queue(job: Followed, entry: QueueEntry | None, now_epoch: int) -> tu
         counts=entry.counts if entry.is_compound else {},
         pending_seconds=max(0, now_epoch - (entry.submitted_at or 0)) if waits else None,
         ends_in_seconds=entry.ends_at - now_epoch if entry.ends_at is not None else None,
-        submitted_at=entry.last_submitted_at or job.submitted_at,
+        last_submitted_at=max(filter(None, (entry.last_submitted_at, job.last_submitted_at)), default=None),
         missing_since=None,
         elements=job.elements if entry.is_compound else 1,
         end_seen=None,
@@ -136,9 +136,9 @@ def _is_of_an_earlier_run(job: Followed, entry: AccountingEntry) -> bool:
 
     See ``kill_running_job_by_node_name`` and ``_job_requeue_op`` in src/slurmctld/job_mgr.c.
     """
-    if job.submitted_at is None or entry.last_submitted_at is None:
+    if job.last_submitted_at is None or entry.last_submitted_at is None:
         return False
-    return entry.last_submitted_at < job.submitted_at
+    return entry.last_submitted_at < job.last_submitted_at
 
 
 def ends_soon(job: Followed, slowest_seconds: float) -> bool:
