@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import shutil
 import statistics
@@ -167,23 +168,25 @@ def arithmetic(figures: Figures, areas: Areas) -> list[str]:
     lines += [f"- {what}: {pixels:,} x {stored[what]:g} B = {gigabytes[what]:.1f} GB" for what in BYTES]
     lines += [
         "",
-        f"| | tiles | core hours | node hours ({areas.node_cores} cores) | hours on {areas.nodes} nodes | storage |",
+        f"| | tiles | core hours | node hours ({areas.node_cores} cores) | hours of the tiles on {areas.nodes} nodes"
+        " | storage |",
         "|---|---|---|---|---|---|",
     ]
     for name, tiles in (("a tile", 1), ("Italy", areas.italy_tiles), ("the world's land", areas.world_tiles)):
         total = core_hours * tiles
-        cores = min(areas.nodes * areas.node_cores, tiles * areas.node_cores)
+        turns = math.ceil(tiles / (areas.nodes * areas.node_cores))
         lines.append(
-            f"| {name} | {tiles:,} | {total:,.1f} | {total / areas.node_cores:,.1f} | {total / cores:,.2f} h |"
+            f"| {name} | {tiles:,} | {total:,.1f} | {total / areas.node_cores:,.2f} |"
+            f" {turns * (hours['prepare'] + hours['classify']):,.2f} h |"
             f" {storage * tiles / 1000:,.2f} TB |"
         )
     return [
         *lines,
         "",
         (
-            "Core hours are those of a tile times the tiles: tiles are elements that share nothing but the file system,"
-            " whose throughput is not part of this. `mosaic` and `validate` are one job each, so on many nodes they end"
-            f" last: {hours['mosaic'] + hours['validate']:.3f} core hours a tile. Fetching is bounded by the network."
+            "Core hours are those of a tile times the tiles: tiles are elements of a core each that share nothing but"
+            " the file system, whose throughput is not part of this. `mosaic` and `validate` follow, one job each for a"
+            f" map: {hours['mosaic'] + hours['validate']:.3f} core hours a tile. Fetching is bounded by the network."
         ),
     ]
 
