@@ -168,8 +168,10 @@ def arithmetic(figures: Figures, areas: Areas) -> list[str]:
     lines += [f"- {what}: {pixels:,} x {stored[what]:g} B = {gigabytes[what]:.1f} GB" for what in BYTES]
     lines += [
         "",
-        f"| | tiles | core hours | node hours ({areas.node_cores} cores) | hours of the tiles on {areas.nodes} nodes"
-        " | storage |",
+        (
+            f"| | tiles | core hours | node hours ({areas.node_cores} cores) | hours of the tiles on {areas.nodes} nodes"
+            " | storage |"
+        ),
         "|---|---|---|---|---|---|",
     ]
     for name, tiles in (("a tile", 1), ("Italy", areas.italy_tiles), ("the world's land", areas.world_tiles)):
