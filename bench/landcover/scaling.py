@@ -169,7 +169,7 @@ def arithmetic(figures: Figures, areas: Areas) -> list[str]:
     lines += [
         "",
         (
-            f"| | tiles | core hours | node hours ({areas.node_cores} cores) | hours of the tiles on {areas.nodes} nodes"
+            f"| | tiles | core hours | node hours ({areas.node_cores} cores) | hours of tiles on {areas.nodes} nodes"
             " | storage |"
         ),
         "|---|---|---|---|---|---|",
