@@ -318,3 +318,25 @@ def test_nobody_waits_any_more():
         return len(host.asked) - before
 
     assert played(play) == 0
+
+
+def test_a_new_job_does_not_wait_for_the_interval_that_began_before_it(monkeypatch):
+    """Of a new job nothing is known, and it may be short."""
+    monkeypatch.setattr("headnode.cluster.tracker.SOON_SECONDS", 0.05)
+
+    async def run():
+        host = PlayedHost()
+        tracker = Tracker(host, poll_seconds=60.0, poll_max_seconds=60.0)
+        host.accounting = completed(7)
+        first = tracker.follow("7", elements=1, outage_tolerance_seconds=60.0)
+        await asyncio.wait_for(next_of(first, JobOver), 10)
+        host.queue = running(8)
+        second = tracker.follow("8", outage_tolerance_seconds=60.0)
+        seen = await asyncio.wait_for(next_of(second, StateSeen), 10)
+        await second.aclose()
+        tracker._loop_task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await tracker._loop_task
+        return seen.job.job_id
+
+    assert asyncio.run(run()) == "8"

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from headnode.cluster.events import Event, JobOver, LogSeen, StateSeen, Subscription
-from headnode.cluster.following import LOST_AFTER_SECONDS, Followed
+from headnode.cluster.following import LOST_AFTER_SECONDS, SOON_SECONDS, Followed
 from headnode.cluster.logs import FollowedLogs
 from headnode.cluster.outages import OutageBegan, OutageOver, Outages
 from headnode.cluster.procedures import Pause, Procedure, drive
 from headnode.cluster.queries import AskedJob, cluster_limits
 from headnode.cluster.rounds import Rounds
+from headnode.cluster.turns import take_turn
 from headnode.errors import HeadnodeError
 from headnode.slurm.limits import Configuration
 from headnode.ssh.port import Transport
@@ -128,6 +129,7 @@ class Tracker:
         try:
             while True:
                 event = await subscription.events.get()
+                await take_turn()
                 if isinstance(event, HeadnodeError):
                     raise event
                 yield event
@@ -158,6 +160,7 @@ class Tracker:
     async def _wait(self, began: float) -> None:
         """Sleep for the rest of the interval; a new job shortens it, but never below the fastest.
 
+        Of a new job nothing is known yet and it may be short, so the fastest is as while jobs are expected to end.
         The interval counts from one question to the next. A cluster that is slow to answer is left alone for a
         quarter of the time that its answer took, so that it is never asked without a pause.
         """
@@ -166,7 +169,7 @@ class Tracker:
         else:
             took = self._clock() - began
             await self._woken(within=max(self._rounds.interval - took, took / 4))
-            fastest = min(self._poll_seconds, self._rounds.interval)
+            fastest = min(self._poll_seconds, self._rounds.interval, SOON_SECONDS)
             await asyncio.sleep(max(0.0, began + fastest - self._clock()))
 
     async def _woken(self, *, within: float) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from headnode.cluster.turns import take_turn
+
 T = TypeVar("T")
 
 
@@ -33,4 +35,7 @@ class SharedAnswers(Generic[T]):
         if answer is None or now >= until or failed:
             answer = asyncio.ensure_future(self._ask(key))
             asked[key] = (now + self._seconds, answer)
-        return await asyncio.shield(answer)  # one who is cancelled must not take the answer from the others
+        if not answer.done():
+            await asyncio.wait([answer])  # one who is cancelled must not take the answer from the others
+            await take_turn()
+        return answer.result()
