@@ -12,6 +12,7 @@ from headnode.slurm.jobspec import parse_jobspec
 from headnode.slurm.script import render_script
 from headnode.ssh.settings import parse_connection
 from headnode.triggers.slurm_job import SlurmJobTrigger
+from headnode.triggers.storing import RecordStore
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
@@ -21,10 +22,13 @@ class Remembering(SlurmJobTrigger):
 
     kept: list
 
-    async def _keep(self, record):
-        self._record = record
-        self.kept.append(record)
-        return record
+    def share(self, kept):
+        """Read and write the records in ``kept``."""
+
+        async def write(record):
+            kept.append(record)
+
+        self.kept, self._store = kept, RecordStore(self.log, write=write)
 
     async def _stored(self, _settings):
         if self.kept:
@@ -62,7 +66,7 @@ def finish(slurm_cluster, connect, new_place, tmp_path):
             elements=1,
             max_pending_seconds=max_pending_seconds,
         )
-        trigger.kept = kept
+        trigger.share(kept)
 
         async def to_the_end():
             transport = connect()

@@ -118,7 +118,7 @@ class SlurmJobTrigger(SubmittingTrigger):
             place = self._place(settings, number)
             record = await self._submission(tracker, settings, place, wanted, submitted if number == 1 else None)
             entry, tail, was_alive = await self._follow(tracker, settings, place, record)
-            record = await self._keep(with_end(self._record or record, entry))
+            record = await self._keep_on_the_way(with_end(self._record or record, entry))
             after = self._after(record, was_alive=was_alive)
             because = after.because if isinstance(after, GiveUp) else None
             raised = await self._raised(tracker, entry, record.directory)
@@ -200,7 +200,7 @@ class SlurmJobTrigger(SubmittingTrigger):
         if submitted is None:
             submitted = await self._submitted(tracker, settings, self._request(place, wanted))
         if self._record is not None and len(self._record.submissions) >= place.number:
-            return await self._keep(self._record)
+            return self._keep_soon(self._record, settings)
         taken_over = submitted.key.rpartition("-")[0] != place.owner
         submission = Submission(
             number=place.number,
@@ -210,7 +210,7 @@ class SlurmJobTrigger(SubmittingTrigger):
             key=submitted.key,
             directory=submitted.directory,
         )
-        return await self._keep(self._recorded(place, settings, submitted, submission))
+        return self._keep_soon(self._recorded(place, settings, submitted, submission), settings)
 
     def _files(self, place: JobPlace) -> dict[str, bytes]:
         """Return a function's files, and what lets a job go on from the checkpoint of one that was taken over."""
@@ -281,7 +281,8 @@ class SlurmJobTrigger(SubmittingTrigger):
                             was_alive |= not phase_of(job.state).ended
                             record = with_state(record, job)
                             # The end, which comes at once, is stored with all that is known of it.
-                            record = record if phase_of(job.state).ended else await self._keep(record)
+                            if not phase_of(job.state).ended:
+                                record = self._keep_soon(record, settings)
                         case LogSeen(piece):
                             if piece.stream not in begun and piece.start:
                                 self.log.info("the job's %s goes on at byte %d", piece.stream, piece.start)

@@ -29,7 +29,8 @@ from headnode.triggers.dependencies import DependencyWatch
 from headnode.triggers.log_room import room_in_log
 from headnode.triggers.outcome import failure, success
 from headnode.triggers.pace import let_scheduler_catch_up
-from headnode.triggers.reporting import store_record, store_result, stored_record
+from headnode.triggers.reporting import store_result, stored_record
+from headnode.triggers.storing import RecordStore
 from headnode.triggers.sweeping import sweep_from_time_to_time
 from headnode.triggers.trackers import tracker_for
 
@@ -86,6 +87,7 @@ class SubmittingTrigger(BaseTrigger):
         self.adopt_owners = list(adopt_owners)
         self._dependencies: DependencyWatch | None = None
         self._record: JobRecord | None = None
+        self._store = RecordStore(self.log)
         self._fired = self._broken = False
 
     def _owned_arguments(self) -> dict[str, Any]:
@@ -133,12 +135,14 @@ class SubmittingTrigger(BaseTrigger):
                 await store_result(self._labels, result)
             event = TaskSuccessEvent() if self.ends_task else TriggerEvent(success(result, self._record_as_json()))
         finally:
+            self._store.hasten()
             if self._dependencies is not None:
                 self._dependencies.close()
         if not isinstance(event, TaskSuccessEvent):
             await let_scheduler_catch_up(began)
         self._fired = True
         yield event
+        await self._store.settled()
 
     async def on_kill(self) -> None:
         """Cancel the job, unless the task merely went to another triggerer or has a new try.
@@ -264,10 +268,23 @@ class SubmittingTrigger(BaseTrigger):
 
     async def _keep(self, record: JobRecord) -> JobRecord:
         """Store the record in XCom, and remember it for the event."""
+        await self._store.now(record := self._remembered(record))
+        return record
+
+    def _keep_soon(self, record: JobRecord, settings: ClusterSettings) -> JobRecord:
+        """Do the same after half an interval, unless there is more to tell before."""
+        self._store.soon(record := self._remembered(record), settings.poll_seconds / 2)
+        return record
+
+    async def _keep_on_the_way(self, record: JobRecord) -> JobRecord:
+        """Do the same without waiting: it is stored before the task can end."""
+        await self._store.on_the_way(record := self._remembered(record))
+        return record
+
+    def _remembered(self, record: JobRecord) -> JobRecord:
         if self._dependencies is not None:
             record = self._dependencies.noticed(record)
         self._record = record
-        await store_record(record)
         return record
 
     def _so_far(self, error: HeadnodeError) -> str:
