@@ -92,7 +92,7 @@ def test_they_return_what_they_found(ended, folder):
     [
         ("no_such_job", "no job 'sensed job.never' was submitted in the last 24 h"),
         ("no_such_partition", "the cluster shows no partition 'nowhere'"),
-        ("too_late", "/never did not come true within 0:00:01"),
+        ("too_late", "/never did not come true within 0:00:10"),
     ],
 )
 def test_failures_say_why(ended, task_id, text):

@@ -17,6 +17,7 @@ from headnode.hooks.slurm import SlurmHook
 from headnode.templated import is_templated
 from headnode.triggers.ending import nothing_is_lost_in_trigger
 from headnode.triggers.outcome import Outcome, error_in, to_airflow
+from headnode.triggers.pace import SCHEDULER_CATCHES_UP_SECONDS
 
 
 class DeferredSensor(BaseSensorOperator):
@@ -26,7 +27,8 @@ class DeferredSensor(BaseSensorOperator):
     their like of other sensors mean nothing here.
 
     :param slurm_conn_id: an Airflow connection of type ``slurm`` or ``ssh``
-    :param timeout: how long to wait at most (7 days, or ``[sensors] default_timeout``); then the task fails for good
+    :param timeout: how long to wait at most (7 days, or ``[sensors] default_timeout``; ten seconds at least); then
+        the task fails for good
     :param soft_fail: skip the task where it would fail
     :param outage_tolerance: how long the cluster may be silent before the task fails
     """
@@ -63,7 +65,7 @@ class DeferredSensor(BaseSensorOperator):
             load_settings(self.slurm_conn_id)
         except HeadnodeError as error:
             raise to_airflow(error, about=f"task {self.task_id!r} on connection {self.slurm_conn_id!r}") from None
-        self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=self.timeout))
+        self.defer(trigger=trigger, method_name="resume", timeout=self._patience)
 
     def resume(self, context: Context, event: Outcome) -> Any:  # noqa: ARG002 - Airflow's signature
         """Return what was found.
@@ -84,8 +86,12 @@ class DeferredSensor(BaseSensorOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except AirflowSensorTimeout as error:
-            waited = timedelta(seconds=self.timeout)
-            raise AirflowSensorTimeout(f"{self._waits_for()} did not come true within {waited}") from error
+            raise AirflowSensorTimeout(f"{self._waits_for()} did not come true within {self._patience}") from error
+
+    @property
+    def _patience(self) -> timedelta:
+        """How long is waited: one that ends before a busy scheduler has heard of it would fail without its reason."""
+        return timedelta(seconds=max(self.timeout, SCHEDULER_CATCHES_UP_SECONDS))
 
     def _trigger(self) -> BaseTrigger:
         """Return the trigger for the rendered fields.
