@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from headnode.cli import app
-from headnode.hooks.site_check import check_site
+from headnode.hooks.site_check import CheckInterrupted, check_site
 from headnode.hooks.slurm import SlurmHook
 from headnode.sites.catalogue import Catalogue
 from headnode.sites.certification import Wanted, plan
@@ -215,6 +215,33 @@ def test_an_interrupted_check_leaves_nothing_in_the_queue(described, slurm_clust
     match = re.search(r"interrupted; its jobs on 127\.0\.0\.1 are cancelled \(([0-9 ]+)\); none is left", said)
     assert match is not None, said
     assert set(submitted) <= set(match[1].split())
+    assert queue(slurm_cluster) == []
+
+
+@pytest.mark.parametrize("because", ["interrupted", "late"])
+@pytest.mark.usefixtures("closed")
+def test_jobs_are_cancelled_over_a_connection_that_breaks(described, folder, slurm_cluster, because):
+    """An interrupt in the middle of a packet leaves a part of it; what follows breaks it, and another one is made."""
+    hook = SlurmHook("private")
+    told = []
+
+    def say(text):
+        told.append(text)
+        if "pending" in text and because == "interrupted":
+            raise KeyboardInterrupt
+        if "cancelling" in text:
+            hook.transport.client().get_transport().sock.send(b"\0")
+
+    catalogue = Catalogue([folder])
+    trials, _ = plan(catalogue.system(described), catalogue, Wanted(only=frozenset({"python"})))
+    if because == "interrupted":
+        with pytest.raises(CheckInterrupted, match="are cancelled"):
+            check_site(hook, trials, timeout=timedelta(minutes=1), on_progress=say)
+    else:
+        (result,) = check_site(hook, trials, timeout=timedelta(seconds=1), on_progress=say)
+        assert (result.verdict, result.detail[-16:]) == (Verdict.FAILED, "and is cancelled")
+    hook.transport.close()
+    assert any("the SSH connection broke" in line and "Trying again" in line for line in told)
     assert queue(slurm_cluster) == []
 
 

@@ -14,7 +14,7 @@ from headnode.cluster.events import JobOver, StateSeen
 from headnode.cluster.logs import LOG_NAMES
 from headnode.errors import CommandRefused, HeadnodeError, JobError, JobSpecError, WaitTimedOut
 from headnode.hooks.interrupts import Interrupts
-from headnode.hooks.jobs import SlurmJob
+from headnode.hooks.jobs import SlurmJob, tolerantly
 from headnode.hooks.slurm import OUTAGE_TOLERANCE, SlurmHook
 from headnode.hooks.waiting import Waiter
 from headnode.sites.verdicts import Result, Trial, Verdict, judge
@@ -23,6 +23,8 @@ from headnode.slurm.ends import job_error
 Tell = Callable[[str], object]
 _LOG_BYTES: Final = 64 * 1024
 _SUBMIT_TOLERANCE: Final = timedelta(minutes=1)
+# An interrupt may have torn a packet apart: then the connection breaks at the next command, and is made again.
+_CANCEL_TOLERANCE: Final = timedelta(seconds=30)
 
 
 class CheckInterrupted(Exception):
@@ -107,7 +109,7 @@ def _follow(
     except WaitTimedOut:
         late = running.left
         on_progress("the time is up; cancelling the jobs that are left")
-        hook.run(cancel([job.asked for job in late]))
+        _see_cancelled(hook, late, on_progress)
         for job in late:
             running.failures[job] = f"it was {running.states[job]} after {timeout}, and is cancelled"
 
@@ -130,11 +132,16 @@ def _cancel(hook: SlurmHook, jobs: Sequence[SlurmJob], on_progress: Tell) -> str
     host = hook.settings.ssh.host
     on_progress(f"cancelling {len(jobs)} jobs; Ctrl-C again leaves them in the queue")
     try:
-        hook.run(cancel([job.asked for job in jobs]))
+        _see_cancelled(hook, jobs, on_progress)
     except (HeadnodeError, KeyboardInterrupt) as error:
         why = f" ({error})" if isinstance(error, HeadnodeError) else ""
         return f"jobs may be left in the queue{why}; end them on {host} with: scancel {ids}"
     return f"its jobs on {host} are cancelled ({ids}); none is left in the queue"
+
+
+def _see_cancelled(hook: SlurmHook, jobs: Sequence[SlurmJob], on_progress: Tell) -> None:
+    asked = [job.asked for job in jobs]
+    tolerantly(hook, lambda: cancel(asked), tolerance=_CANCEL_TOLERANCE, say=on_progress)
 
 
 def _judge_all(hook: SlurmHook, running: _Running) -> list[Result]:
