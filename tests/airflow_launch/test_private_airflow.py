@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from seldom_read import SELDOM_READ
 
 from headnode.testing.airflow import AirflowApiError, AirflowStartError, PrivateAirflow
 from headnode.testing.airflow_api import AirflowApi
+from headnode.testing.airflow_database import keep_trigger_ids_unique
 from headnode.testing.airflow_processes import living_processes
 
 pytestmark = pytest.mark.airflow
@@ -52,6 +54,55 @@ def processes_of(airflow):
 def sleepers():
     """Give the ids of the programs that the task ``sleep_long`` runs."""
     return [p.pid for p in psutil.process_iter(["cmdline"]) if SLEEP in (p.info["cmdline"] or [])]
+
+
+def test_no_trigger_gets_the_id_of_one_that_is_gone(airflow):
+    """A triggerer that has not looked meanwhile would take it for the old one, and never start it."""
+    added = "INSERT INTO trigger (classpath, kwargs, created_date) VALUES ('none', '', '2000-01-01 00:00:00')"
+    with closing(sqlite3.connect(airflow.directory / "airflow.db", timeout=60, isolation_level=None)) as database:
+        before = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'index'").fetchone()
+        ids = []
+        for _ in range(2):
+            database.execute("BEGIN IMMEDIATE")
+            ids.append(database.execute(added).lastrowid)
+            database.execute("DELETE FROM trigger WHERE id = ?", ids[-1:])
+            database.execute("COMMIT")
+        assert ids[0] < ids[1]
+        keep_trigger_ids_unique(airflow.directory / "airflow.db")  # as at its next start: nothing is done twice
+        assert database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'index'").fetchone() == before
+        assert "idx_trigger_team_name" in str(database.execute("PRAGMA index_list('trigger')").fetchall())
+        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_table_of_triggers_that_is_not_airflows_is_named(tmp_path):
+    """Airflow of another version may make it otherwise."""
+    with closing(sqlite3.connect(tmp_path / "airflow.db", isolation_level=None)) as database:
+        with pytest.raises(AirflowStartError, match="there is none"):
+            keep_trigger_ids_unique(tmp_path / "airflow.db")
+        database.execute("CREATE TABLE trigger (id TEXT)")
+    with pytest.raises(AirflowStartError, match=r"airflow\.db: the table of triggers is not as expected: CREATE TABLE"):
+        keep_trigger_ids_unique(tmp_path / "airflow.db")
+
+
+def test_what_the_table_of_triggers_holds_is_kept(tmp_path):
+    """With a database of an earlier version of headnode."""
+    with closing(sqlite3.connect(tmp_path / "airflow.db", isolation_level=None)) as database:
+        database.execute(
+            'CREATE TABLE "trigger" (id INTEGER NOT NULL, queue TEXT, CONSTRAINT trigger_pkey PRIMARY KEY (id))'
+        )
+        database.execute("INSERT INTO trigger VALUES (7, 'kept')")
+        database.execute("CREATE TABLE ti (trigger_id INTEGER REFERENCES trigger (id) ON DELETE CASCADE)")
+        database.execute("INSERT INTO ti VALUES (7)")
+        database.execute("CREATE INDEX by_queue ON trigger (queue)")
+    keep_trigger_ids_unique(tmp_path / "airflow.db")
+    with closing(sqlite3.connect(tmp_path / "airflow.db", isolation_level=None)) as database:
+        database.execute("PRAGMA foreign_keys = ON")
+        assert database.execute("SELECT id, queue, trigger_id FROM trigger JOIN ti ON id = trigger_id").fetchall() == [
+            (7, "kept", 7)
+        ]
+        database.execute("DELETE FROM trigger")
+        assert database.execute("SELECT * FROM ti").fetchall() == []
+        assert database.execute("INSERT INTO trigger (queue) VALUES ('next')").lastrowid == 8
 
 
 def test_a_run_gives_its_states_its_result_and_its_log(airflow):
@@ -157,7 +208,10 @@ def test_a_running_one_is_attached_to_and_not_started_twice(airflow):
 def test_a_second_airflow_runs_beside_and_stop_ends_what_its_tasks_started(airflow, tmp_path):
     """Own port, own database; stop ends even a task's program in a session of its own, and only its own Airflow."""
     second = PrivateAirflow.start(
-        tmp_path / "second", dags_folder=DAGS, components=["api-server", "scheduler", "dag-processor"]
+        tmp_path / "second",
+        dags_folder=DAGS,
+        components=["api-server", "scheduler", "dag-processor"],
+        env=SELDOM_READ,
     )
     try:
         assert second.url != airflow.url

@@ -14,7 +14,6 @@ import atexit
 import json
 import os
 import signal as signals
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from headnode.testing.airflow_api import AirflowApi, AirflowApiError
+from headnode.testing.airflow_database import prepare_database
 from headnode.testing.airflow_processes import (
     AirflowStartError,
     Component,
@@ -109,7 +109,7 @@ class PrivateAirflow(AirflowApi):
         atexit.register(airflow.stop)
         try:
             on_progress("preparing the database")
-            airflow._migrate_database()
+            prepare_database(settings, airflow._airflow)
             on_progress(f"starting {', '.join(components)}")
             airflow._start_all(components, triggerers)
         except BaseException:
@@ -191,24 +191,6 @@ class PrivateAirflow(AirflowApi):
             for index in range(triggerers if name == "triggerer" else 1):
                 self._launch(name, index)
         self._wait_until_ready(components, since)
-
-    def _migrate_database(self) -> None:
-        done = subprocess.run(
-            [*self._airflow, "db", "migrate"],
-            env=environment(self.settings),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            start_new_session=True,
-        )
-        log = self.directory / "db-migrate.log"
-        log.write_text(done.stdout + done.stderr)
-        if done.returncode != 0:
-            raise AirflowStartError(
-                f"airflow db migrate ended with {done.returncode}; the last lines of {log}:\n{last_lines(log)}"
-            )
 
     def _launch(self, name: str, index: int) -> None:
         command = [*self._airflow, name]

@@ -15,6 +15,7 @@ from typing import Any
 from headnode.testing.airflow_processes import MARK, AirflowStartError
 
 STATE_FILE = "private-airflow.json"
+DATABASE_FILE = "airflow.db"
 PASSWORDS_FILE = "passwords.json"
 LOOPBACK = "127.0.0.1"
 ANY_ADDRESSES = ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared with, never bound to
@@ -131,7 +132,7 @@ def _places(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{u}:{r}" for u, r in settings.users.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.directory / PASSWORDS_FILE),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{settings.url}/execution/",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{settings.directory / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{settings.directory / DATABASE_FILE}",
         "AIRFLOW__API__HOST": settings.host,
         "AIRFLOW__API__PORT": str(settings.port),
     }
