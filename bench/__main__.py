@@ -36,7 +36,7 @@ def main(  # noqa: PLR0917 - typer reads options from the arguments
     limit_seconds: Annotated[float, typer.Option(help="never stop a rival before this")] = 300.0,
     poll_seconds: Annotated[float | None, typer.Option(help="headnode's shortest interval; its own default")] = None,
     workers: Annotated[int, typer.Option(help="LocalExecutor's processes")] = 8,
-    capacity: Annotated[int, typer.Option(help="how many triggers the triggerer takes at a time")] = 2000,
+    capacity: Annotated[int, typer.Option(help="how many triggers the triggerer takes at a time")] = 100,
     tasks_per_dag: Annotated[int, typer.Option(min=1, help="how many plain tasks a DAG has at most")] = TASKS_PER_DAG,
     write: Annotated[bool, typer.Option(help="append the report to bench/RESULTS.md")] = False,  # noqa: FBT002
 ) -> None:

@@ -23,13 +23,14 @@ BY_HAND: Final = frozenset({"loop_by_hand", "array_by_hand"})
 PLAIN_WAYS: Final = frozenset({"plain", "control"})
 OF_HEADNODE: Final = frozenset({"headnode", "plain", "array"})
 
-# Long jobs for a hundred, as the requirement says; short ones where their number is what is measured.
-JOB_SECONDS: Final = {1: 10, 10: 10, 100: 30, 1000: 5}
+# As the requirement says for a hundred. A thousand of 5 s keep two cores busy with Airflow alone, and what is measured
+# then is how long everything waits for a core; of 30 s they leave some of them free, which is easier on every figure.
+JOB_SECONDS: Final = {1: 10, 10: 10, 100: 30, 1000: 30}
 # Of an array: four rounds on 256 slots, so that the shell's and Airflow's own seconds do not decide.
 ARRAY_SECONDS: Final = {1000: 20, 10_000: 1}
 ASKED_SECONDS: Final = 10
 # Airflow sends each trigger that starts a task its own copy of the whole DAG.
-TASKS_PER_DAG: Final = 100
+TASKS_PER_DAG: Final = 10
 QUICK_JOBS: Final = (1, 10)
 MAPPED_WAYS: Final = ("headnode", "remote_job", "bash_loop")
 MANY_WAYS: Final = ("plain", "control", "loop_by_hand")

@@ -33,9 +33,10 @@ its last act to the task's end; of an array, after its last element. Worker-seco
 processes, ten times a second. Pauses are those of the triggerer's loop, measured in it every 20 ms. From 100 jobs \
 on each way has a new triggerer; each triggerer has run one job before, so that the imports of its first use are not \
 in it (`first use` below). Logins find an empty home, without start-up files of a shell. The cluster runs \
-with niceness 5, its compute nodes and their jobs with 10: in reality they are other machines. Jobs by hand have a \
-login shell and a file of output each, as headnode's have. Every job has a time limit of the whole minutes above its \
-length + 30 s.\
+with niceness 5, its compute nodes and their jobs with 10: in reality they are other machines. Of Airflow's parts the \
+triggerer goes first: scheduler, workers and API server run with niceness 10, the dag-processor with 19. Jobs by hand \
+have a login shell and a file of output each, as headnode's have. Every job has a time limit of the whole minutes \
+above its length + 30 s.\
 """
 
 

@@ -29,6 +29,10 @@ NODES: Final = 4
 CPUS_PER_NODE: Final = 64
 NODE_NICENESS: Final = 10
 HEAD_NODE_NICENESS: Final = 5
+#: Of Airflow's parts but its triggerer, whose loop must not stand still. For each task that ends in its trigger Airflow
+#: has the dag-processor read the task's DAG file once more, for a callback that it does not run then (3.3.2,
+#: `_submit_callback_if_necessary` in airflow/models/trigger.py).
+AIRFLOW_NICENESS: Final = {"api-server": 10, "scheduler": 10, "dag-processor": 19}
 #: Nodes that share the machine with Airflow may be slow to answer; by default, 10 s later Slurm would requeue jobs.
 MESSAGE_TIMEOUT_SECONDS: Final = 60
 SLURM_COMMANDS: Final = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
@@ -123,6 +127,7 @@ def running_setting(
             env=_environment(cases, folder, workers=workers, capacity=capacity),
         )
         stack.callback(airflow.stop)
+        _put_triggerer_first(airflow)
         yield Setting(folder=folder, cluster=cluster, airflow=airflow)
         say("ending Airflow and the cluster")
 
@@ -155,8 +160,21 @@ def _give_way(cluster: SlurmCluster) -> None:
             if process.environ().get("HEADNODE_PRIVATE_CLUSTER") != str(cluster.directory):
                 continue
             is_node = process.name() == "slurmd"
-            for thread in process.threads():  # niceness is a thread's own
-                os.setpriority(os.PRIO_PROCESS, thread.id, NODE_NICENESS if is_node else HEAD_NODE_NICENESS)
+            _set_niceness(process, NODE_NICENESS if is_node else HEAD_NODE_NICENESS)
+
+
+def _put_triggerer_first(airflow: PrivateAirflow) -> None:
+    """Have Airflow's other parts and its workers give way to the triggerer, as its own machine or container would."""
+    for component, niceness in AIRFLOW_NICENESS.items():
+        for leader in map(psutil.Process, airflow.process_ids(component)):
+            for process in (leader, *leader.children(recursive=True)):
+                _set_niceness(process, niceness)
+
+
+def _set_niceness(process: psutil.Process, niceness: int) -> None:
+    with contextlib.suppress(psutil.Error, OSError):
+        for thread in process.threads():  # niceness is a thread's own
+            os.setpriority(os.PRIO_PROCESS, thread.id, niceness)
 
 
 def _give_empty_home(cluster: SlurmCluster, home: Path) -> None:
