@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from seldom_read import SELDOM_READ
 
 from headnode.testing.airflow import PrivateAirflow
 
@@ -93,6 +94,7 @@ def airflow(slurm_cluster, jobs_python, data, tmp_path_factory):
         dags_folder=LANDCOVER,
         connections={"slurm_default": json.dumps(connection)},
         env={
+            **SELDOM_READ,
             "HEADNODE_LANDCOVER_MAPS": str(maps),
             "HEADNODE_LANDCOVER_DATA": str(data),
             # The nodes are all this machine, and their names are Slurm's own.

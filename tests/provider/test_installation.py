@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from seldom_read import SELDOM_READ
 
 import headnode
 from headnode.testing.airflow import PrivateAirflow
@@ -111,6 +112,7 @@ def test_a_consumers_dags_run_jobs_with_the_wheel(installed, consumer_of_wheel, 
         tmp_path / "af",
         dags_folder=consumer_of_wheel,
         connections={"my_cluster": connections["typed_slurm"]},
+        env=SELDOM_READ,
         python=installed,
     )
     run_consumer(airflow, sacct, by_entry_point=True)
@@ -125,7 +127,7 @@ def test_a_dag_runs_a_job_with_the_folders_alone(airflow_alone, consumer, connec
         dags_folder=consumer,
         plugins_folder=ROOT / "plugins",
         connections={"my_cluster": connections["slurm_default"]},
-        env={"PYTHONPATH": str(ROOT / "operators")},
+        env={**SELDOM_READ, "PYTHONPATH": str(ROOT / "operators")},
         python=airflow_alone,
     )
     run_consumer(airflow, sacct)

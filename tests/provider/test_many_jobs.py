@@ -1,6 +1,6 @@
 """Many jobs on one connection: all succeed, with one login and one squeue and sacct an interval.
 
-``HEADNODE_FULL=1`` makes it a hundred instead of forty, and lets each job run for 30 s instead of 5.
+``HEADNODE_FULL=1`` makes it a hundred instead of twenty-four, and lets each job run for 30 s instead of 5.
 """
 
 import os
@@ -15,7 +15,7 @@ from headnode.cluster.following import SOON_SECONDS
 pytestmark = [pytest.mark.airflow, pytest.mark.cluster]
 
 FULL = os.environ.get("HEADNODE_FULL") == "1"
-JOBS = 100 if FULL else 40
+JOBS = 100 if FULL else 24
 JOB_SECONDS = int(os.environ.get("HEADNODE_JOB_SECONDS") or (30 if FULL else 5))
 NAME = "many_jobs.one_of_many"
 POLL_SECONDS = 3  # of the connection ``many_jobs``
