@@ -16,7 +16,11 @@ def killed(start, airflow, slurm_cluster, wait_until):
         return len(slurm_cluster.run("squeue", "-h", "-o", "%j", "--name=restart_jobs.followed").stdout.split())
 
     wait_until(lambda: submitted() >= JOBS // 4, "a quarter of the jobs is submitted", timeout_seconds=90)
-    running = next(index for index in range(JOBS) if run.record("followed", index))
+
+    def recorded():
+        return [index for index in range(JOBS) if run.record("followed", index)]
+
+    running, *_ = wait_until(recorded, "a submitted job has its record")
     wait_until(lambda: "| second 3" in run.log("followed", map_index=running), "the job's output is followed")
     airflow.kill("triggerer")
     airflow.start_component("triggerer")
