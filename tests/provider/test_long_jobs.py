@@ -50,7 +50,7 @@ def test_execution_timeout_cancels_the_job(running, wait_until, sacct):
     """Airflow ends the wait by itself, and the job goes with it."""
     run, _ = running
     wait_until(lambda: run.states()["timed_out"] == "failed", "the task has timed out", timeout_seconds=90)
-    job_id = run.record("timed_out")["job_id"]
+    job_id = run.wait_for_record("timed_out")["job_id"]
     wait_until(lambda: state_of(sacct, job_id) == "CANCELLED", f"job {job_id} is cancelled")
     assert "TaskDeferralTimeout" in run.log("timed_out")
 

@@ -17,6 +17,7 @@ ENDED_RUN_STATES = frozenset({"success", "failed"})
 POLL_SECONDS = 0.5
 DATABASE_RETRIES = 5
 PAGE = 100
+ANSWER_SECONDS = 90  # SQLite's lock may be another's for half a minute, and the machine be busy besides
 TaskInstance = dict[str, Any]
 
 
@@ -36,7 +37,7 @@ class AirflowApi:
         self._login = {"username": user, "password": password}
         self._token: str | None = None
         # Proxies of the environment are for the network, not for an Airflow on this machine.
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False)
 
     def api(self, method: str, path: str, json: Any = None, params: dict[str, Any] | None = None) -> Any:
         """Call ``/api/v2`` + path and give the decoded answer (None when there is none)."""

@@ -10,6 +10,7 @@ from headnode import SlurmJobOperator
 FULL = os.environ.get("HEADNODE_FULL") == "1"
 TASKS = 12 if FULL else 4
 STEP_SECONDS = 10 if FULL else 3
+RETRIES = 12  # while an API server starts on a busy machine, Airflow's workers use up several
 # A job that finds the lock taken runs beside another job of its task; none ends while a test holds them.
 COMMAND = """\
 exec 8>>"$HEADNODE_DIRECTORY/../.beside"
@@ -25,7 +26,7 @@ def _fields(number):
     return {
         "command": COMMAND.format(seconds=1 + number * STEP_SECONDS, number=number),
         "memory": "10M",
-        "retries": 3,
+        "retries": RETRIES,
         "retry_delay": timedelta(seconds=1),
     }
 
