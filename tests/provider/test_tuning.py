@@ -48,7 +48,7 @@ def study(start, slurm_cluster, wait_until, tmp_path_factory):
 
     wait_until(goes_on, "another worker goes on with it")
     wait_until(lambda: min(running(read(events)), default=0) > OPEN_TRIALS, "all others wait at the gate")
-    job = run.record("disturbed")["job_id"]
+    job = run.wait_for_record("disturbed")["job_id"]
     slurm_cluster.run("scontrol", "update", f"JobId={job}", "EndTime=now+1")
     run.wait_for_record("disturbed", state="RUNNING", not_job=job, timeout_seconds=180)
     gate.touch()

@@ -27,8 +27,12 @@ with DAG(
     SlurmJobOperator(task_id="after_any_end", command="true", depends_on={"afterany": ["broken"]})
     SlurmJobOperator(task_id="after_failure", command="true", depends_on={"afternotok": "broken"})
 
+    # Long enough for whoever depends on it to hear of the new try's job before that has ended.
     SlurmJobOperator(
-        task_id="retried", command=GATE + '[ "$TRY" = 2 ]', env={**gate, "TRY": "{{ ti.try_number }}"}, retries=1
+        task_id="retried",
+        command=GATE + '[ "$TRY" = 2 ] && sleep 8',
+        env={**gate, "TRY": "{{ ti.try_number }}"},
+        retries=1,
     )
     SlurmJobOperator(task_id="after_retried", command="true", depends_on="retried")
 

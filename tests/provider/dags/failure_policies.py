@@ -59,7 +59,7 @@ with DAG("failure_policies", schedule=None, max_active_tasks=16):
     )
     SlurmJobOperator(
         task_id="restarted",
-        command=f"{NEEDS_250M}; sleep 12",
+        command=f"{NEEDS_250M}; sleep 30",
         memory="200M",
         on_out_of_memory=MoreMemory(),
     )
