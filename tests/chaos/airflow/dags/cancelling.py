@@ -6,12 +6,13 @@ from airflow.sdk import DAG
 
 from headnode import SlurmJobOperator
 
-# A job that finds the lock taken runs beside another job of its task.
+# A job that finds the lock taken runs beside another job of its task. The programs that it starts don't hold the lock:
+# Slurm, which knows a job's processes by their parents here, misses one that is being started as it kills the job.
 COMMAND = """\
 exec 8>>"$HEADNODE_DIRECTORY/../.beside"
 flock -n 8 || echo $SLURM_JOB_ID >> "$HEADNODE_DIRECTORY/../overlaps"
 set -- "$HEADNODE_DIRECTORY"/../*-1
-[ $# -gt 1 ] && [ {again} = ends ] || {wait}
+[ $# -gt 1 ] && [ {again} = ends ] || {wait} 8>&-
 echo done"""
 LONG = "sleep 900"
 # Slurm kills it only KillWait seconds (5) after scancel: until then the job is COMPLETING.

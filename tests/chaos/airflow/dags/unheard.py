@@ -13,7 +13,7 @@ COMMAND = """\
 exec 8>>"$HEADNODE_DIRECTORY/../.beside"
 flock -n 8 || echo $SLURM_JOB_ID >> "$HEADNODE_DIRECTORY/../overlaps"
 set -- "$HEADNODE_DIRECTORY"/../*-1
-if [ $# -gt 1 ]; then sleep 1; else sleep {seconds}; fi"""
+if [ $# -gt 1 ]; then sleep 1; else sleep {seconds}; fi 8>&-"""
 
 
 def job(task_id, seconds=900, **fields):

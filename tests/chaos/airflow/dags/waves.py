@@ -16,8 +16,8 @@ COMMAND = """\
 exec 8>>"$HEADNODE_DIRECTORY/../.beside"
 flock -n 8 || echo $SLURM_JOB_ID >> "$HEADNODE_DIRECTORY/../overlaps"
 echo first
-sleep {seconds}
-while [ -e "$HEADNODE_DIRECTORY/../../../hold" ]; do sleep 0.5; done
+sleep {seconds} 8>&-
+while [ -e "$HEADNODE_DIRECTORY/../../../hold" ]; do sleep 0.5 8>&-; done
 echo last
 echo {number} > $HEADNODE_RESULT"""
 
