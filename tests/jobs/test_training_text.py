@@ -12,18 +12,22 @@ PROGRAM = re.compile(r"(?<=^```python\n)\"\"\"dags/jobs/train\.py.*?(?=^```$)", 
 
 
 def train(folder, epochs):
-    """Train by two processes of torchrun; return what was reported."""
+    """Train by two processes of torchrun; return what was reported.
+
+    Where processes that begin can't connect to each other, which happens, torchrun starts them once more.
+    """
     program = folder / "train.py"
     program.write_text(PROGRAM.search((ROOT / "docs" / "training.md").read_text())[0])
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", program,
-        "--epochs", str(epochs),
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1",
+        program, "--epochs", str(epochs),
     ]  # fmt: skip
     env = {
         **os.environ, "HEADNODE_CHECKPOINT": str(folder), "HEADNODE_RESULT": str(folder / "result.json"),
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
     return [json.loads(each) for each in re.findall("^METRICS (.*)$", done.stdout, re.MULTILINE)]
 
 
